@@ -1,0 +1,44 @@
+/* plan.h: what a request will need, before anything is allocated or computed. */
+#ifndef JSCOPES_PLAN_H
+#define JSCOPES_PLAN_H
+
+#include <jscopes/attribute.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** How the VJP of an MLP is multiplied out; all three are exact (docs/math.md). FLOPs per token: direct 6 B d f, half 4 B d f,
+ * full 2 d^2 f + 2 B d^2. */
+typedef enum jsc_mlp_form { JSC_MLP_DIRECT = 0, JSC_MLP_HALF = 1, JSC_MLP_FULL = 2 } jsc_mlp_form;
+
+/** A plan: a pure function of (model, request, memory limit). */
+typedef struct jsc_plan {
+    size_t size;             /**< set by the caller: JSC_PLAN_INIT */
+    int n_tokens;            /**< T: tokens up to the target position */
+    int sequences;           /**< S: prompts in one forward (path: several alphas at once) */
+    int right_hand_sides;    /**< in all (adaptive Fisher: the most that it may use) */
+    int chunk;               /**< B: right-hand sides at once */
+    int chunks;
+    int token_chunk;         /**< tokens at once in the MLP half */
+    jsc_mlp_form mlp_form;
+    uint64_t weight_bytes, trace_bytes, workspace_bytes, result_bytes;
+    uint64_t peak_bytes;     /**< trace + workspace + results: memory beyond the weights */
+    uint64_t limit_bytes;    /**< the limit it was made for */
+    double forward_flops, backward_flops;
+} jsc_plan;
+#define JSC_PLAN_INIT {sizeof(jsc_plan), 0, 0, 0, 0, 0, 0, JSC_MLP_DIRECT, 0, 0, 0, 0, 0, 0, 0.0, 0.0}
+
+/**
+ * jsc_plan_make: plan a request. request->ids may be NULL if only n_ids is known.
+ * JSC_E_MEMORY  even the smallest chunk does not fit; the error names the bytes needed and the limit
+ */
+JSC_API jsc_status jsc_plan_make(const jsc_model *model, const jsc_request *request, jsc_plan *plan, jsc_error *error);
+
+/** jsc_plan_print: the plan as lines of text into buffer (at most capacity bytes with NUL); returns the length needed. */
+JSC_API size_t jsc_plan_print(const jsc_plan *plan, char *buffer, size_t capacity);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,45 @@
+/* report.h: write an attribution for people (text) and programs (JSON). */
+#ifndef JSCOPES_REPORT_H
+#define JSCOPES_REPORT_H
+
+#include <jscopes/attribute.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum jsc_colour { JSC_COLOUR_NONE = 0, JSC_COLOUR_16 = 1, JSC_COLOUR_256 = 2, JSC_COLOUR_TRUE = 3 } jsc_colour;
+
+/** Begin with JSC_REPORT_OPTIONS_INIT. */
+typedef struct jsc_report_options {
+    size_t size;
+    jsc_colour colour; /**< text: colours of the terminal; NONE marks the words with characters instead */
+    int width;         /**< text: cells per line, default 80 */
+    int ascii;         /**< text: 1: marks and bars in ASCII */
+    int top_k;         /**< text: lines in the table of the strongest tokens, default 5 */
+} jsc_report_options;
+#define JSC_REPORT_OPTIONS_INIT {sizeof(jsc_report_options), JSC_COLOUR_NONE, 80, 0, 5}
+
+/** Takes n bytes of output; returns 0, or anything else to stop with JSC_E_FILE. */
+typedef int (*jsc_write_fn)(void *user, const char *bytes, size_t n);
+
+/** jsc_format_find: the n-th format's name ("text", "json"), NULL past the last. */
+JSC_API const char *jsc_format_name(size_t n);
+
+/**
+ * jsc_report_write: write attribution in the format called name, in pieces through write().
+ * The bytes depend on the attribution and options alone. JSON is strict (RFC 8259): no NaN, valid UTF-8, every number reads back
+ * to the same double.
+ * JSC_E_ARGUMENT  unknown format (lists them)
+ */
+JSC_API jsc_status jsc_report_write(const jsc_attribution *attribution, const char *format, const jsc_report_options *options,
+                                    jsc_write_fn write, void *user, jsc_error *error);
+
+/** jsc_report_save: the same into a file, which appears whole under its name or not at all (devices and pipes are written straight). */
+JSC_API jsc_status jsc_report_save(const jsc_attribution *attribution, const char *format, const jsc_report_options *options,
+                                   const char *path, jsc_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

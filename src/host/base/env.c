@@ -1,0 +1,38 @@
+/* env.c: every environment variable that the library reads, in one table; and the clock. */
+#include "base_internal.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+static const struct {
+    const char *name, *help;
+} variables[ENV_COUNT] = {
+    [ENV_DEVICE] = {"JSC_DEVICE", "device that \"auto\" means: cpu, ref (developer builds), cuda, cuda:N"},
+    [ENV_LOG] = {"JSC_LOG", "0 warnings, 1 information, 2 detail, through the log callback"},
+    [ENV_TRACE] = {"JSC_TRACE", "file for one CSV line per operation: name, shape, milliseconds"},
+    [ENV_CACHE] = {"JSCOPES_CACHE", "folder of fetched models, instead of ${XDG_CACHE_HOME:-~/.cache}/jscopes"},
+    [ENV_CPU_GEMM] = {"JSC_CPU_GEMM", "builtin: plain matrix products instead of oneDNN"},
+};
+
+const char *env_get(enum env_variable variable)
+{
+    const char *value = getenv(variables[variable].name);
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+const char *env_name(enum env_variable variable)
+{
+    return variables[variable].name;
+}
+
+const char *env_help(enum env_variable variable)
+{
+    return variables[variable].help;
+}
+
+double clock_seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}

@@ -1,0 +1,92 @@
+/* engine_internal.h: plan -> trace -> forward -> VJP. One walk over the blocks each way serves every family and backend. */
+#ifndef JSC_ENGINE_INTERNAL_H
+#define JSC_ENGINE_INTERNAL_H
+
+#include "model_internal.h"
+
+#include <jscopes/plan.h>
+
+/* ---- plan.c ------------------------------------------------------------------------------------------------------------------ */
+
+/* What a scope needs of the engine. */
+struct work {
+    int T;             /* tokens up to the (last) target position */
+    int S;             /* sequences wanted in all (path: steps), each with its own forward */
+    int n_rhs;         /* right-hand sides in all, per sequence */
+    int chunk;         /* wanted B, 0: choose */
+    bool layers, gradients, matrix;
+    int head_rows;     /* positions whose logits are wanted (matrix: T) */
+    uint64_t host_bytes; /* of the scope's own arrays (Fisher factors, results) */
+    uint64_t limit;    /* 0: what is free */
+};
+/* Fills plan (S and B reduced until it fits); JSC_E_MEMORY if S = B = 1 does not fit. */
+jsc_status plan_compute(const jsc_model *model, const struct work *work, jsc_plan *plan, jsc_error *error);
+
+/* ---- trace.c: saved activations of S sequences of T tokens, and the VJP's workspace ------------------------------------------ */
+
+struct layer_trace {
+    dptr x_in;           /* [N][d] block input */
+    dptr r1, m1;         /* [N] of the attention norm (m: LayerNorm only) */
+    dptr qkv;            /* [N][W] after rope */
+    dptr o, lse;         /* [N][H h], [S][H][T] */
+    dptr x_mid;          /* [N][d] after the attention half */
+    dptr r2, m2;
+    dptr c1, c2;         /* [N][f] */
+};
+struct trace {
+    const jsc_model *model;
+    struct jsc_stream *stream;
+    jsc_plan plan;
+    int S, T, B;         /* capacity; a forward may use fewer sequences */
+    int s_used;
+    struct layer_trace *layers; /* [L] */
+    dptr x_out;          /* [N][d] input of the final norm */
+    dptr rf, mf;         /* [N] of the final norm */
+    dptr y;              /* [N][d] REAL final hidden state, every position */
+    dptr cos, sin;       /* [T][rot/2] */
+    /* forward scratch */
+    dptr act, wide_act, wide, act_out;
+    dptr z;              /* [head rows at once][V] REAL */
+    /* VJP workspace: R [M][d] REAL, G [M][d] COT, wide COT buffers, top-block rows, squares */
+    dptr R, G, da, dgu, dn, dout, dqkv, top_R, top_G, tok, squares, scratch;
+    void *memory;        /* the one device block */
+    uint64_t bytes;
+    double seconds_forward, seconds_backward;
+};
+jsc_status trace_make(const jsc_model *model, const jsc_plan *plan, struct trace **out, jsc_error *error);
+void trace_free(struct trace *trace);
+
+/* ---- forward.c --------------------------------------------------------------------------------------------------------------- */
+
+/* Block-0 inputs of the prompt, x [T][d], host doubles (embedding, scale, position embedding). */
+jsc_status forward_inputs(struct trace *trace, const int32_t *ids, double *x, jsc_error *error);
+/* Runs S sequences of the trace's T tokens whose block-0 inputs are x [S][T][d] (host); fills the trace. */
+jsc_status forward_run(struct trace *trace, const double *x, int S, jsc_error *error);
+/* y at token row s*T + t, [d]. */
+jsc_status forward_hidden(struct trace *trace, int row, double *y, jsc_error *error);
+/* Logits (soft-cap, scale, bias applied) and, if slope is not NULL, d logit / d (w . y) of each, [V]. */
+jsc_status forward_logits(struct trace *trace, int row, double *z, double *slope, jsc_error *error);
+
+/* ---- vjp.c ---------------------------------------------------------------------------------------------------------------------- */
+
+/* One chunk of right-hand sides: pulls COT rows cot [S*B][d] (row s*B + b, cotangent of y at position pos[b]) back through the trace.
+ * sums   host or NULL: [n_levels][S*T*B] squares in row order (s*T + t)*B + b; level l = input of block l; n_levels = L if layers, else 1
+ * grads  host or NULL: [S*T*B][d] at block 0, same rows
+ * Rows of tokens after pos[b] are exactly 0. */
+struct pull {
+    int S, B;
+    const int32_t *pos;  /* host [B] token index */
+    const double *cot;   /* host [S*B][d] */
+    bool layers;
+    double *sums, *grads;
+};
+jsc_status vjp_pull(struct trace *trace, const struct pull *pull, jsc_error *error);
+
+/* Cotangents of chosen logits' combinations: host out [n][d] = sum coef w_id (as op_head_vjp), through the trace's stream. */
+jsc_status head_cotangents(struct trace *trace, size_t n, const size_t *start, const int32_t *ids, const double *coef, double *out,
+                           jsc_error *error);
+
+/* log-sum-exp softmax in double; returns the index of the largest (lowest id on ties). */
+int32_t softmax(const double *z, size_t n, double *p);
+
+#endif

@@ -1,0 +1,178 @@
+/* files_internal.h: bytes on disk -> checked tables: safetensors, GGUF, config.json, tokenizer.json, .npy. Knows no model. */
+#ifndef JSC_FILES_INTERNAL_H
+#define JSC_FILES_INTERNAL_H
+
+#include "base_internal.h"
+
+#include <jansson.h>
+
+/* ---- file.c ------------------------------------------------------------------------------------------------------------------ */
+
+/* A whole file, mapped read-only (read into memory where it cannot be mapped, a pipe for example). */
+struct file {
+    char *path;
+    const unsigned char *bytes;
+    size_t size;
+    bool mapped;
+};
+jsc_status file_open(const char *path, struct file **out, jsc_error *error);
+void file_close(struct file *file);
+bool path_is_directory(const char *path);
+bool path_exists(const char *path);
+jsc_status path_join(const char *directory, const char *name, char **out, jsc_error *error);
+
+/* Atomic replacement: bytes go to a temporary file beside path; commit flushes, closes and renames it, abort removes it. A path that is
+ * a device, pipe or terminal is written straight. Every write, flush and close is checked. */
+struct file_writer;
+jsc_status file_writer_open(const char *path, struct file_writer **out, jsc_error *error);
+jsc_status file_writer_write(struct file_writer *w, const void *bytes, size_t n, jsc_error *error);
+jsc_status file_writer_commit(struct file_writer *w, jsc_error *error); /* frees w in any case */
+void file_writer_abort(struct file_writer *w);                         /* frees w; NULL is a no-op */
+
+/* ---- json.c: jansson with the rules of docs/formats.md (duplicate keys refused, line and column in errors) --------------------- */
+
+jsc_status json_parse(const char *name, const char *text, size_t n, json_t **out, jsc_error *error);
+/* Typed access: a field that is absent or null leaves *out as it is and sets *present (may be NULL) false; a wrong type or a number outside
+ * [low, high] is an error that names file, field, value and range. */
+jsc_status json_get_int(const char *name, const json_t *object, const char *key, int64_t low, int64_t high, int64_t *out, bool *present,
+                        jsc_error *error);
+jsc_status json_get_double(const char *name, const json_t *object, const char *key, double low, double high, double *out, bool *present,
+                           jsc_error *error);
+jsc_status json_get_bool(const char *name, const json_t *object, const char *key, bool *out, bool *present, jsc_error *error);
+jsc_status json_get_string(const char *name, const json_t *object, const char *key, const char **out, bool *present, jsc_error *error);
+
+/* ---- tensors of a checkpoint: safetensors.c (one file, or shards by index), gguf.c ----------------------------------------------- */
+
+#define TENSOR_RANK_MAX 8
+struct tensor {
+    const char *name;
+    enum dtype type;
+    bool known_type;        /* false: legal in the file but not a weight type (I64, BOOL, Q8_K ...): type_name tells */
+    const char *type_name;
+    int rank;
+    uint64_t shape[TENSOR_RANK_MAX]; /* slowest first in both formats: a linear layer is [out, in] */
+    const unsigned char *bytes; /* any alignment; inside one of the mapped files */
+    uint64_t n_bytes, n_elements;
+    const char *file;
+};
+/* All tensors of a checkpoint; extents were checked against the files' sizes. */
+struct tensor_set {
+    struct tensor *tensors;
+    size_t n, capacity;
+    struct file **files;
+    size_t n_files, files_capacity;
+    uint64_t file_bytes;
+    void *names;            /* hash of names; use tensor_find */
+    void *owned;            /* what the names point into */
+};
+const struct tensor *tensor_find(const struct tensor_set *set, const char *name); /* NULL: absent */
+void tensor_set_free(struct tensor_set *set);
+
+/* directory: model.safetensors, else model.safetensors.index.json and its shards. Refuses pickle checkpoints by name. */
+jsc_status safetensors_open(const char *directory, struct tensor_set **out, jsc_error *error);
+/* one file: for tests and fuzzing */
+jsc_status safetensors_open_file(const char *path, struct tensor_set **out, jsc_error *error);
+
+/* ---- gguf.c ---------------------------------------------------------------------------------------------------------------------- */
+
+enum gguf_type { GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STRING, GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64 };
+struct gguf_value {
+    const char *key;       /* NUL-terminated copy */
+    enum gguf_type type;   /* ARRAY: see element */
+    enum gguf_type element;
+    uint64_t count;        /* 1 for scalars */
+    const unsigned char *bytes; /* the value in the file: numbers packed, strings as u64 length + bytes */
+    uint64_t n_bytes;
+};
+struct gguf {
+    struct tensor_set *tensors; /* of all parts */
+    struct gguf_value *values;
+    size_t n_values;
+    void *keys;
+    const char *path;
+    uint32_t version;
+};
+/* path: a single file, or the first part of a split one (the others are opened beside it). */
+jsc_status gguf_open(const char *path, struct gguf **out, jsc_error *error);
+void gguf_close(struct gguf *gguf); /* frees the tensors too, unless they were taken (set gguf->tensors to NULL) */
+const struct gguf_value *gguf_find(const struct gguf *gguf, const char *key); /* NULL: absent */
+/* As json_get_*: absent leaves *out and sets *present false; any integer type is read for an integer. */
+jsc_status gguf_get_int(const struct gguf *gguf, const char *key, int64_t low, int64_t high, int64_t *out, bool *present, jsc_error *error);
+jsc_status gguf_get_double(const struct gguf *gguf, const char *key, double low, double high, double *out, bool *present, jsc_error *error);
+jsc_status gguf_get_bool(const struct gguf *gguf, const char *key, bool *out, bool *present, jsc_error *error);
+/* *out points into the file and is not NUL-terminated. */
+jsc_status gguf_get_string(const struct gguf *gguf, const char *key, const char **out, size_t *n, bool *present, jsc_error *error);
+/* Walks an array of strings: *cursor = value->bytes at first; false at the end. */
+bool gguf_next_string(const struct gguf_value *value, const unsigned char **cursor, const char **out, size_t *n);
+
+/* ---- config.c: config.json and GGUF metadata -> one description of sizes and options -------------------------------------------------- */
+
+enum rope_scaling { ROPE_NONE, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN, ROPE_DYNAMIC, ROPE_LONGROPE, ROPE_FACTORS };
+/* What the files say, before the family's row is applied. Fields that are absent hold the family default (the table of family defaults is
+ * an argument, see families.c), so nothing is guessed twice. */
+struct config {
+    char family[48];      /* model_type or general.architecture */
+    char name[128];
+    bool gguf;
+    int64_t n_layers, d, f, H, K, h, vocab, max_position;
+    bool K_present, h_present, tied_present, tied;
+    double norm_eps;
+    char activation[32];
+    double rope_theta;
+    enum rope_scaling scaling;
+    char scaling_name[32];
+    double factor, low_freq_factor, high_freq_factor, original_max_position, attention_factor, beta_fast, beta_slow;
+    double partial_rotary; /* share of head components rotated, default 1 */
+    int64_t window;        /* 0: none */
+    bool attention_bias, mlp_bias;
+    int64_t bos_id, eos_id; /* -1: none */
+    char (*warnings)[256];
+    size_t n_warnings, warnings_capacity;
+};
+/* Defaults that a family gives to absent fields (formats.md, 3.2). */
+struct config_defaults {
+    double norm_eps, rope_theta;
+    bool tied;
+    int64_t absent_K; /* num_key_value_heads absent: -1 = n_heads */
+    int64_t absent_h; /* head_dim absent: -1 = hidden / heads */
+};
+/* Reads model_type / general.architecture only. */
+jsc_status config_family_json(const char *path, const json_t *root, char *out, size_t capacity, jsc_error *error);
+jsc_status config_from_json(const char *path, const json_t *root, const struct config_defaults *defaults, struct config *out, jsc_error *error);
+jsc_status config_family_gguf(const struct gguf *gguf, char *out, size_t capacity, jsc_error *error);
+jsc_status config_from_gguf(const struct gguf *gguf, const struct config_defaults *defaults, struct config *out, jsc_error *error);
+void config_free(struct config *config);
+
+/* ---- tokenizer.c: the pipeline of tokenizer.json and of GGUF metadata ---------------------------------------------------------------- */
+
+struct tokenizer;
+/* A file whose kind is not implemented still opens: text is then refused with the reason, ids and token texts work.
+ * rows: of the embedding. */
+jsc_status tokenizer_from_json(const char *path, const char *text, size_t n, size_t rows, struct tokenizer **out, jsc_error *error);
+/* tokenizer_config.json beside it may override add_bos_token / add_eos_token; text NULL: absent. */
+jsc_status tokenizer_apply_config(struct tokenizer *tok, const char *path, const char *text, size_t n, jsc_error *error);
+jsc_status tokenizer_from_gguf(const struct gguf *gguf, size_t rows, struct tokenizer **out, jsc_error *error);
+void tokenizer_free(struct tokenizer *tok);
+struct token_list {
+    int32_t *ids;
+    size_t n, capacity;
+    char **warnings;
+    size_t n_warnings, warnings_capacity;
+};
+void token_list_free(struct token_list *list);
+/* add_special: apply the post-processor (BOS, template). Safe for concurrent calls on one tokenizer. */
+jsc_status tokenizer_encode(const struct tokenizer *tok, const char *text, size_t n, bool add_special, struct token_list *out, jsc_error *error);
+/* The bytes of one token; placeholder "<id N>" for rows without text; JSC_E_ARGUMENT for id outside rows. */
+jsc_status tokenizer_token(const struct tokenizer *tok, int32_t id, const char **bytes, size_t *n, jsc_error *error);
+const char *tokenizer_describe(const struct tokenizer *tok);   /* "BPE from GGUF, pre-tokeniser smollm, 49152 tokens" */
+bool tokenizer_takes_text(const struct tokenizer *tok);
+int32_t tokenizer_bos(const struct tokenizer *tok);            /* -1: none */
+int32_t tokenizer_eos(const struct tokenizer *tok);
+bool tokenizer_adds_bos(const struct tokenizer *tok);
+size_t tokenizer_warnings(const struct tokenizer *tok, const char *const **warnings); /* of loading */
+
+/* ---- npy.c: .npy arrays of float32/float64, C order, rank 1 or 2 ------------------------------------------------------------------- */
+
+jsc_status npy_read(const char *path, double **out, size_t *rows, size_t *columns, jsc_error *error);
+
+#endif

@@ -1,0 +1,78 @@
+/* model_internal.h: an opened model: sizes and traits, weights on a device, tokeniser. */
+#ifndef JSC_MODEL_INTERNAL_H
+#define JSC_MODEL_INTERNAL_H
+
+#include "files_internal.h"
+#include "ops.h"
+
+#include <jscopes/model.h>
+
+/* Where the norms of a block stand (docs/formats.md, residual layouts). This issue: SERIES only. */
+enum residual_layout { RESIDUAL_SERIES /* x += A(n1 x); x += M(n2 x) */ };
+
+/* One row per model family (families.c): traits that the walks read, defaults for config.c, tensor names. %d stands for the block. */
+struct family {
+    const char *name;            /* model_type, and general.architecture unless gguf_name */
+    const char *gguf_name;
+    enum residual_layout residual;
+    enum norm_kind norm;
+    double norm_offset;          /* 1: weights are stored as w - 1 (Gemma in HF files) */
+    bool gated;
+    const char *activation;      /* default if the config names none */
+    enum rope_layout rope;
+    bool gguf_permuted;          /* q and k rows are interleaved in GGUF files */
+    struct config_defaults defaults;
+    struct family_names {
+        const char *embed, *final_norm, *head;
+        const char *attn_norm, *q, *k, *v, *o, *mlp_norm, *gate, *up, *down; /* with ".weight" / ".bias" added by the loader */
+    } hf, gguf;
+};
+const struct family *family_find(const char *name, bool gguf); /* NULL: unknown */
+size_t family_count(void);
+const struct family *family_at(size_t i);
+
+/* One block's weights. */
+struct block {
+    dptr attn_norm, mlp_norm;         /* [d] REAL */
+    dptr attn_norm_bias, mlp_norm_bias; /* [d] REAL or NULL */
+    struct jsc_weight *qkv;           /* [(H+2K)h][d] */
+    struct jsc_weight *o;             /* [d][H h] */
+    struct jsc_weight *up;            /* gated: [2f][d] gate|up, else [f][d] */
+    struct jsc_weight *down;          /* [d][f] */
+    int window;                       /* 0: none */
+    bool rotary;
+};
+
+struct jsc_model {
+    struct config config;
+    const struct family *family;
+    char *path, *name, *format, *weight_types, *precision;
+    struct jsc_device *device;
+    const struct jsc_ops *ops;
+    struct jsc_stream *load_stream;
+    /* sizes as ints, checked */
+    int L, d, f, H, K, h, V;
+    int rot;                          /* rotated components per head */
+    double scale, attn_cap, final_cap, embed_scale, logit_scale; /* caps: 0 = none */
+    enum act_kind act;
+    double *inv_freq;                 /* host [rot/2], scaling applied */
+    double rope_attention_factor;
+    struct block *blocks;             /* [L] */
+    dptr final_norm, final_norm_bias;
+    struct jsc_weight *embed;         /* [V][d] USE_ROWS (and FORWARD if tied) */
+    struct jsc_weight *head;          /* same pointer as embed if tied */
+    bool tied;
+    struct tokenizer *tokenizer;      /* NULL: absent */
+    char *no_tokenizer;               /* why */
+    bool has_weights;
+    uint64_t parameters, file_bytes, weight_bytes;
+    char **warnings;
+    size_t n_warnings, warnings_capacity;
+    double load_seconds;
+};
+jsc_status model_warn(struct jsc_model *model, jsc_error *error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Display text of a token: valid UTF-8, bytes that are no character as <0xE4>; *linked: begins inside a character (its first byte is a
+ * continuation byte). Caller frees. NULL text without tokeniser. */
+jsc_status model_token_text(const struct jsc_model *model, int32_t id, char **text, char **bytes, size_t *n_bytes, int *linked, jsc_error *error);
+
+#endif
