@@ -102,7 +102,7 @@ struct op_rope { size_t n; int T, heads, h, rot, stride; enum rope_layout layout
 
 /* Per sequence and head, g = head / (H/K):  s_ij = scale q_i . k_j;  capped: s = cap tanh(s/cap) if cap > 0;  visible: j <= i and, if
  * window > 0, j > i - window;  lse_i = log sum_j exp s_ij;  o_i = sum_j exp(s_ij - lse_i) v_j
- * qkv [N][W] REAL (after rope); o [N][H*h] REAL; o_act the same as ACT; lse [S][H][T] REAL */
+ * qkv [N][W] REAL (after rope); o [N][H*h] REAL; o_act the same as ACT; lse [N][H] REAL (token-major, so that a prefix of the tokens is a prefix of memory) */
 struct op_attention { int S, T, H, K, h, window; double scale, cap; dptr qkv, o, o_act, lse; };
 
 /* gated: g = gu[:, :f], u = gu[:, f:];  a = act(g) u;  c1 = u act'(g);  c2 = act(g)
@@ -148,7 +148,7 @@ struct op_mlp_collapse {
 /* Per sequence s, right-hand side b and head n with g = n/(H/K), P_ij = exp(s_ij - lse_i), o_i the head's output:
  *   D_i = do_i . o_i;  dv_j = sum_i P_ij do_i;  dS_ij = P_ij (do_i . v_j - D_i) (1 - (s_ij/cap)^2 if capped);
  *   dq_i = scale sum_j dS_ij k_j;  dk_j = scale sum_i dS_ij q_i;  dk, dv summed over the heads of group g, in head order.
- * qkv [N][W], o [N][H*h], lse REAL; dout COT; dqkv [M][W] COT, every element written. q, k parts are with respect to q, k after rope.
+ * qkv [N][W], o [N][H*h], lse [N][H] REAL; dout COT; dqkv [M][W] COT, every element written. q, k parts are with respect to q, k after rope.
  * pos NULL: dout [M][H*h].
  * pos (host array [B], a token index < T, the same for each sequence): only query pos[b] has a cotangent: dout is [S*B][H*h],
  * row s*B + b; other tokens' dq and rows after pos[b] become 0.

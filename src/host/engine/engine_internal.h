@@ -28,7 +28,7 @@ struct layer_trace {
     dptr x_in;           /* [N][d] block input */
     dptr r1, m1;         /* [N] of the attention norm (m: LayerNorm only) */
     dptr qkv;            /* [N][W] after rope */
-    dptr o, lse;         /* [N][H h], [S][H][T] */
+    dptr o, lse;         /* [N][H h], [N][H] */
     dptr x_mid;          /* [N][d] after the attention half */
     dptr r2, m2;
     dptr c1, c2;         /* [N][f] */
