@@ -16,18 +16,20 @@ typedef enum jsc_mlp_form { JSC_MLP_DIRECT = 0, JSC_MLP_HALF = 1, JSC_MLP_FULL =
 typedef struct jsc_plan {
     size_t size;             /**< set by the caller: JSC_PLAN_INIT */
     int n_tokens;            /**< T: tokens up to the target position */
+    int n_prompt;            /**< tokens of the prompt as given */
     int sequences;           /**< S: prompts in one forward (path: several alphas at once) */
     int right_hand_sides;    /**< in all (adaptive Fisher: the most that it may use) */
     int chunk;               /**< B: right-hand sides at once */
     int chunks;
     int token_chunk;         /**< tokens at once in the MLP half */
+    int levels;              /**< block inputs whose sums are kept: 1, or n_layers for a layer map */
     jsc_mlp_form mlp_form;
     uint64_t weight_bytes, trace_bytes, workspace_bytes, result_bytes;
     uint64_t peak_bytes;     /**< trace + workspace + results: memory beyond the weights */
     uint64_t limit_bytes;    /**< the limit it was made for */
     double forward_flops, backward_flops;
 } jsc_plan;
-#define JSC_PLAN_INIT {sizeof(jsc_plan), 0, 0, 0, 0, 0, 0, JSC_MLP_DIRECT, 0, 0, 0, 0, 0, 0, 0.0, 0.0}
+#define JSC_PLAN_INIT {sizeof(jsc_plan), 0, 0, 0, 0, 0, 0, 0, 0, JSC_MLP_DIRECT, 0, 0, 0, 0, 0, 0, 0.0, 0.0}
 
 /**
  * jsc_plan_make: plan a request. request->ids may be NULL if only n_ids is known.

@@ -194,7 +194,7 @@ struct jsc_ops {
     /* bytes of memory that GEMMs of at most rows x n x k take inside the stream (library scratchpads); for the plan */
     size_t (*stream_scratch)(struct jsc_device *device, size_t rows, size_t n, size_t k);
 
-    /* Buffers. alloc: not zeroed, 64-byte aligned. put converts doubles into role; get converts back and waits. */
+    /* Buffers. alloc: not zeroed, 64-byte aligned; free, weight_free: NULL is a no-op. put converts doubles into role; get converts back and waits. */
     jsc_status (*alloc)(struct jsc_device *device, size_t bytes, dptr *out, jsc_error *error);
     void (*free)(struct jsc_device *device, dptr buffer);
     jsc_status (*put)(struct jsc_stream *stream, enum role role, dptr out, const double *in, size_t n, jsc_error *error);

@@ -10,49 +10,70 @@
 
 /* What a scope needs of the engine. */
 struct work {
-    int T;             /* tokens up to the (last) target position */
-    int S;             /* sequences wanted in all (path: steps), each with its own forward */
-    int n_rhs;         /* right-hand sides in all, per sequence */
-    int chunk;         /* wanted B, 0: choose */
+    int T;        /* tokens up to the (last) target position */
+    int n_prompt; /* tokens of the prompt as given (dynamic rotary scaling looks at it); 0: T */
+    int S;        /* sequences wanted in all (path: steps), each with its own forward */
+    int n_rhs;    /* right-hand sides in all, per sequence */
+    int chunk;    /* wanted B, 0: choose */
     bool layers, gradients, matrix;
-    int head_rows;     /* positions whose logits are wanted (matrix: T) */
+    int head_rows;       /* positions whose logits are wanted (matrix: T) */
     uint64_t host_bytes; /* of the scope's own arrays (Fisher factors, results) */
-    uint64_t limit;    /* 0: what is free */
+    uint64_t limit;      /* 0: what is free */
 };
 /* Fills plan (S and B reduced until it fits); JSC_E_MEMORY if S = B = 1 does not fit. */
 jsc_status plan_compute(const jsc_model *model, const struct work *work, jsc_plan *plan, jsc_error *error);
 
+/* Sizes that the layout of a trace follows from; a pure function of model, device and plan. */
+struct trace_sizes {
+    size_t S, T, B, N, M; /* N = S T, M = N B */
+    size_t token_chunk;   /* tokens at once in the MLP half */
+    size_t levels;        /* block inputs whose squares are kept */
+    enum mlp_form form;
+    bool backward; /* false: forward only */
+};
+/* The sizes that a plan means. */
+jsc_status plan_sizes(const jsc_model *model, const jsc_plan *plan, struct trace_sizes *out, jsc_error *error);
+
+/* mlp_form.c: the cheapest exact form of the MLP's VJP for B right-hand sides. */
+enum mlp_form mlp_form_choose(const jsc_model *model, int B);
+/* FLOPs of pulling one token's B rows through one MLP. */
+double mlp_form_flops(enum mlp_form form, double B, double d, double f, bool gated);
+
 /* ---- trace.c: saved activations of S sequences of T tokens, and the VJP's workspace ------------------------------------------ */
 
 struct layer_trace {
-    dptr x_in;           /* [N][d] block input */
-    dptr r1, m1;         /* [N] of the attention norm (m: LayerNorm only) */
-    dptr qkv;            /* [N][W] after rope */
-    dptr o, lse;         /* [N][H h], [N][H] */
-    dptr x_mid;          /* [N][d] after the attention half */
+    dptr x_in;   /* [N][d] block input */
+    dptr r1, m1; /* [N] of the attention norm (m: LayerNorm only) */
+    dptr qkv;    /* [N][W] after rope */
+    dptr o, lse; /* [N][H h], [N][H] */
+    dptr x_mid;  /* [N][d] after the attention half */
     dptr r2, m2;
-    dptr c1, c2;         /* [N][f] */
+    dptr c1, c2; /* [N][f] */
 };
 struct trace {
     const jsc_model *model;
     struct jsc_stream *stream;
     jsc_plan plan;
-    int S, T, B;         /* capacity; a forward may use fewer sequences */
-    int s_used;
-    struct layer_trace *layers; /* [L] */
-    dptr x_out;          /* [N][d] input of the final norm */
-    dptr rf, mf;         /* [N] of the final norm */
-    dptr y;              /* [N][d] REAL final hidden state, every position */
-    dptr cos, sin;       /* [T][rot/2] */
-    /* forward scratch */
-    dptr act, wide_act, wide, act_out;
-    dptr z;              /* [head rows at once][V] REAL */
-    /* VJP workspace: R [M][d] REAL, G [M][d] COT, wide COT buffers, top-block rows, squares */
-    dptr R, G, da, dgu, dn, dout, dqkv, top_R, top_G, tok, squares, scratch;
-    void *memory;        /* the one device block */
-    uint64_t bytes;
+    struct trace_sizes sizes;
+    int S, T, B;                        /* capacity; a forward may use fewer sequences */
+    int s_used;                         /* of the last forward */
+    struct layer_trace *layers;         /* [L] */
+    dptr x_out;                         /* [N][d] input of the final norm */
+    dptr rf, mf;                        /* [N] of the final norm */
+    dptr y;                             /* [N][d] REAL final hidden state, every position */
+    dptr y_act;                         /* the same as ACT (y if one_type) */
+    dptr cos, sin;                      /* [T][rot/2] */
+    dptr act, wide, wide_act, o_act, z; /* forward scratch: [N][d] ACT, [N][2f] REAL, [N][f] ACT, [N][H h] ACT, [V] REAL */
+    /* VJP: R [M][d] REAL, G [M][d] COT (R if one_type); the rest is scratch of one half of a block */
+    dptr R, G, dn, da, dgu, dout, dqkv, scratch;
+    dptr top_R, top_G, tok; /* rows of the target position: [S B][d], int32 [S B] */
+    dptr squares;           /* double [levels][M] */
+    dptr memory;            /* the one block on the device */
     double seconds_forward, seconds_backward;
 };
+/* Lays the trace out in arena (base NULL: adds up the bytes only). trace may hold nothing but stream sizes and layers then. */
+void trace_layout(struct trace *trace, const jsc_model *model, const struct trace_sizes *sizes, const size_t size_of[ROLE_COUNT],
+                  bool one_type, struct arena *arena);
 jsc_status trace_make(const jsc_model *model, const jsc_plan *plan, struct trace **out, jsc_error *error);
 void trace_free(struct trace *trace);
 
@@ -75,8 +96,8 @@ jsc_status forward_logits(struct trace *trace, int row, double *z, double *slope
  * Rows of tokens after pos[b] are exactly 0. */
 struct pull {
     int S, B;
-    const int32_t *pos;  /* host [B] token index */
-    const double *cot;   /* host [S*B][d] */
+    const int32_t *pos; /* host [B] token index */
+    const double *cot;  /* host [S*B][d] */
     bool layers;
     double *sums, *grads;
 };

@@ -1,0 +1,34 @@
+/* mlp_form.c: direct, half or full: which exact form of the MLP's VJP is cheapest for B right-hand sides (docs/math.md). */
+#include "engine_internal.h"
+
+double mlp_form_flops(enum mlp_form form, double B, double d, double f, bool gated)
+{
+    const double up = gated ? 2.0 : 1.0; /* up projections */
+    switch (form) {
+    case MLP_DIRECT:
+        return 2.0 * (1.0 + up) * B * d * f;
+    case MLP_HALF:
+        return 4.0 * B * d * f;
+    case MLP_FULL:
+        break;
+    }
+    return 2.0 * d * d * f + 2.0 * B * d * d;
+}
+
+/* Cost in units of a GEMM's FLOP. Making W_t touches 3 d f numbers a token; on the CPU (measured by bench --ops) one costs about as
+ * much as 16 FLOPs of a large GEMM. Small-batch GEMMs per token also run slower than one large one: 15 %. */
+static double cost(enum mlp_form form, double B, double d, double f, bool gated)
+{
+    const double flops = mlp_form_flops(form, B, d, f, gated);
+    return form == MLP_DIRECT ? flops : 1.15 * flops + 16.0 * 3.0 * d * f;
+}
+
+enum mlp_form mlp_form_choose(const jsc_model *model, int B)
+{
+    enum mlp_form best = MLP_DIRECT;
+    const bool gated = model->family->gated;
+    for (int form = MLP_HALF; form <= MLP_FULL; form++)
+        if (cost((enum mlp_form)form, B, model->d, model->f, gated) < cost(best, B, model->d, model->f, gated))
+            best = (enum mlp_form)form;
+    return best;
+}

@@ -1,0 +1,171 @@
+/* trace.c: one block of device memory for the saved activations of a forward pass and the workspace of the VJP. */
+#include "engine_internal.h"
+
+#include <math.h>
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* a * b, SIZE_MAX if it wraps: arena_push then refuses. */
+static size_t times(size_t a, size_t b)
+{
+    size_t out = 0;
+    return size_mul(a, b, &out) ? out : SIZE_MAX;
+}
+
+static void layout_forward(struct trace *t, const jsc_model *m, const struct trace_sizes *z, const size_t *size_of, bool one_type,
+                           struct arena *arena)
+{
+    const size_t N = z->N, d = (size_t)m->d, f = (size_t)m->f, q = (size_t)m->H * (size_t)m->h, W = q + 2 * (size_t)m->K * (size_t)m->h;
+    const size_t real = size_of[ROLE_REAL], act = size_of[ROLE_ACT];
+    const bool mean = m->family->norm == NORM_LAYER;
+
+    for (int l = 0; l < m->L; l++) {
+        struct layer_trace local = {0}, *lt = t->layers != NULL ? &t->layers[l] : &local;
+        lt->x_in = arena_push(arena, times(N, d), real);
+        lt->r1 = arena_push(arena, N, real);
+        lt->m1 = mean ? arena_push(arena, N, real) : NULL;
+        lt->qkv = arena_push(arena, times(N, W), real);
+        lt->o = arena_push(arena, times(N, q), real);
+        lt->lse = arena_push(arena, times(N, (size_t)m->H), real);
+        lt->x_mid = arena_push(arena, times(N, d), real);
+        lt->r2 = arena_push(arena, N, real);
+        lt->m2 = mean ? arena_push(arena, N, real) : NULL;
+        lt->c1 = arena_push(arena, times(N, f), real);
+        lt->c2 = m->family->gated ? arena_push(arena, times(N, f), real) : NULL;
+    }
+    t->x_out = arena_push(arena, times(N, d), real);
+    t->rf = arena_push(arena, N, real);
+    t->mf = mean ? arena_push(arena, N, real) : NULL;
+    t->y = arena_push(arena, times(N, d), real);
+    t->y_act = one_type ? t->y : arena_push(arena, times(N, d), act);
+    t->cos = arena_push(arena, times(z->T, (size_t)m->rot / 2), real);
+    t->sin = arena_push(arena, times(z->T, (size_t)m->rot / 2), real);
+    t->z = arena_push(arena, (size_t)m->V, real);
+}
+
+/* Forward scratch and VJP workspace are never alive together: both begin at the same place. */
+static void layout_scratch(struct trace *t, const jsc_model *m, const struct trace_sizes *z, const size_t *size_of, bool one_type,
+                           struct arena *arena)
+{
+    const size_t N = z->N, d = (size_t)m->d, f = (size_t)m->f, q = (size_t)m->H * (size_t)m->h;
+    t->act = arena_push(arena, times(N, d), size_of[ROLE_ACT]);
+    t->o_act = one_type ? NULL : arena_push(arena, times(N, q), size_of[ROLE_ACT]);
+    t->wide = arena_push(arena, times(N, (m->family->gated ? 2 : 1) * f), size_of[ROLE_REAL]);
+    t->wide_act = arena_push(arena, times(N, f), size_of[ROLE_ACT]);
+}
+
+static void layout_backward(struct trace *t, const jsc_model *m, const struct trace_sizes *z, const size_t *size_of, bool one_type,
+                            struct arena *arena)
+{
+    const size_t M = z->M, B = z->B, d = (size_t)m->d, f = (size_t)m->f, q = (size_t)m->H * (size_t)m->h,
+                 W = q + 2 * (size_t)m->K * (size_t)m->h;
+    const size_t real = size_of[ROLE_REAL], cot = size_of[ROLE_COT], up = m->family->gated ? 2 : 1;
+    const size_t top = z->S * B, chunk_rows = larger(times(z->token_chunk, B), top);
+    struct arena half;
+    size_t end = 0;
+
+    t->R = arena_push(arena, times(M, d), real);
+    t->G = one_type ? t->R : arena_push(arena, times(M, d), cot);
+    t->top_R = arena_push(arena, times(top, d), real);
+    t->top_G = one_type ? t->top_R : arena_push(arena, times(top, d), cot);
+    t->tok = arena_push(arena, top, sizeof(int32_t));
+    t->squares = arena_push(arena, times(z->levels, M), sizeof(double));
+    t->dn = arena_push(arena, times(M, d), cot);
+    /* the two halves of a block take turns in the rest */
+    half = *arena;
+    t->da = arena_push(&half, times(chunk_rows, f), cot);
+    t->dgu = arena_push(&half, times(chunk_rows, up * f), cot);
+    end = half.used;
+    half = *arena;
+    t->dout = arena_push(&half, times(M, q), cot);
+    t->dqkv = arena_push(&half, times(M, W), cot);
+    const size_t attention = m->ops->attention_vjp_scratch(m->device, (int)z->S, (int)z->T, (int)B, m->H, m->K, m->h);
+    t->scratch = arena_push(&half, attention, 1);
+    end = larger(end, half.used);
+    if (z->form != MLP_DIRECT) {
+        /* a collapse never runs beside attention: its scratch may begin where the halves begin */
+        half = *arena;
+        (void)arena_push(&half, m->ops->mlp_collapse_scratch(m->device, z->form, z->token_chunk, (int)B, m->d, m->f), 1);
+        end = larger(end, half.used);
+    }
+    arena->used = end;
+}
+
+void trace_layout(struct trace *t, const jsc_model *m, const struct trace_sizes *z, const size_t size_of[ROLE_COUNT], bool one_type,
+                  struct arena *arena)
+{
+    layout_forward(t, m, z, size_of, one_type, arena);
+    struct arena forward = *arena;
+    layout_scratch(t, m, z, size_of, one_type, &forward);
+    if (z->backward)
+        layout_backward(t, m, z, size_of, one_type, arena);
+    arena->used = larger(arena->used, forward.used);
+}
+
+static jsc_status put_rope(struct trace *t, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const jsc_model *m = t->model;
+    const size_t half = (size_t)m->rot / 2, n = (size_t)t->T * half;
+    double *f = NULL, *c = NULL, *s = NULL;
+
+    TRY(mem_new(&f, half, error));
+    TRY(mem_new(&c, n, error));
+    TRY(mem_new(&s, n, error));
+    const double factor = rope_table(&m->config, m->rot, t->plan.n_prompt > 0 ? t->plan.n_prompt : t->T, f);
+    for (size_t j = 0; j < half; j++) {
+        if (m->rope_factors != NULL)
+            f[j] /= m->rope_factors[j];
+        for (size_t i = 0; i < (size_t)t->T; i++) {
+            c[i * half + j] = factor * cos((double)i * f[j]);
+            s[i * half + j] = factor * sin((double)i * f[j]);
+        }
+    }
+    TRY(m->ops->put(t->stream, ROLE_REAL, t->cos, c, n, error));
+    TRY(m->ops->put(t->stream, ROLE_REAL, t->sin, s, n, error));
+done:
+    mem_free(f);
+    mem_free(c);
+    mem_free(s);
+    return status;
+}
+
+jsc_status trace_make(const jsc_model *m, const jsc_plan *plan, struct trace **out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct trace *t = NULL;
+
+    TRY(mem_new(&t, 1, error));
+    t->model = m;
+    t->plan = *plan;
+    t->S = plan->sequences, t->T = plan->n_tokens, t->B = plan->chunk;
+    TRY(plan_sizes(m, plan, &t->sizes, error));
+    TRY(mem_new(&t->layers, (size_t)m->L, error));
+    TRY(m->ops->stream_open(m->device, &t->stream, error));
+    struct arena arena = {0};
+    trace_layout(t, m, &t->sizes, t->stream->size_of, t->stream->one_type, &arena);
+    if (arena.used == SIZE_MAX)
+        FAIL(JSC_E_MEMORY, "%d tokens and %d right-hand sides need more memory than can be addressed", t->T, t->B);
+    TRY(m->ops->alloc(m->device, arena.used, &t->memory, error));
+    arena = (struct arena){.base = t->memory, .used = 0, .host = false};
+    trace_layout(t, m, &t->sizes, t->stream->size_of, t->stream->one_type, &arena);
+    TRY(put_rope(t, error));
+    *out = t, t = NULL;
+done:
+    trace_free(t);
+    return status;
+}
+
+void trace_free(struct trace *t)
+{
+    if (t == NULL)
+        return;
+    if (t->stream != NULL)
+        t->model->ops->stream_close(t->stream);
+    t->model->ops->free(t->model->device, t->memory);
+    mem_free(t->layers);
+    mem_free(t);
+}

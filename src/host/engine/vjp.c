@@ -1,0 +1,332 @@
+/* vjp.c: the pull-back walk: a block of cotangents goes from the final hidden state to every block's input.
+ *
+ * Rows are (s T + t) B + b. In the top block only the target position's rows are non-zero until attention spreads them: its MLP and
+ * output projection work on S B rows ("top"). Tokens after the last target of a chunk are not touched at all. */
+#include "engine_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+/* One pull in progress. */
+struct walk {
+    struct trace *t;
+    const jsc_model *m;
+    const struct jsc_ops *ops;
+    const struct pull *p;
+    int S, T, B;      /* T: tokens up to the last target of this chunk (all of the trace's if S > 1) */
+    size_t N, M, top; /* S T, N B, S B */
+    bool check;       /* look at R after every half, to name the place where it broke */
+};
+
+static dptr at(dptr base, size_t elements, size_t size)
+{
+    return (char *)base + elements * size;
+}
+
+/* Only on the second, checking pass: is R (rows of it) still finite? */
+static jsc_status check_finite(const struct walk *w, dptr R, size_t rows, int l, const char *half, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    double *row = NULL;
+    const size_t d = (size_t)w->m->d;
+
+    if (!w->check)
+        return JSC_OK;
+    TRY(mem_new(&row, d, error));
+    for (size_t r = 0; r < rows; r++) {
+        TRY(w->ops->get(w->t->stream, ROLE_REAL, row, at(R, r * d, w->t->stream->size_of[ROLE_REAL]), d, error));
+        for (size_t i = 0; i < d; i++)
+            if (!isfinite(row[i]))
+                FAIL(JSC_E_NUMERIC, "backward pass: the gradient is not finite after %s of block %d: the cotangent or the weights overflow",
+                     half, l);
+    }
+done:
+    mem_free(row);
+    return status;
+}
+
+/* R += norm_vjp(Wup^T gate_vjp(Wdown^T G)) for the rows given; first: row of the trace's tokens where they begin (top: rows.tok). */
+static jsc_status mlp_direct(const struct walk *w, int l, struct rows rows, size_t first, dptr R, dptr G, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const struct block *b = &w->m->blocks[l];
+    const struct layer_trace *lt = &w->t->layers[l];
+    struct trace *t = w->t;
+    const size_t real = t->stream->size_of[ROLE_REAL], d = (size_t)w->m->d, f = (size_t)w->m->f;
+    const dptr c1 = at(lt->c1, first * f, real), c2 = lt->c2 != NULL ? at(lt->c2, first * f, real) : NULL;
+    const dptr dn = t->dn;
+
+    TRY(w->ops->matmul_vjp(t->stream, &(struct op_matmul_vjp){.n = rows.n, .w = b->down, .dy = G, .dx = t->da}, error));
+    TRY(w->ops->gate_vjp(
+        t->stream,
+        &(struct op_gate_vjp){.rows = rows, .f = w->m->f, .gated = w->m->family->gated, .da = t->da, .c1 = c1, .c2 = c2, .dgu = t->dgu},
+        error));
+    TRY(w->ops->matmul_vjp(t->stream, &(struct op_matmul_vjp){.n = rows.n, .w = b->up, .dy = t->dgu, .dx = dn}, error));
+    TRY(w->ops->norm_vjp(t->stream,
+                         &(struct op_norm_vjp){.rows = rows,
+                                               .d = w->m->d,
+                                               .kind = w->m->family->norm,
+                                               .x = at(lt->x_mid, first * d, real),
+                                               .r = at(lt->r2, first, real),
+                                               .mean = lt->m2 != NULL ? at(lt->m2, first, real) : NULL,
+                                               .w = b->mlp_norm,
+                                               .dn = dn,
+                                               .R = R,
+                                               .G = G,
+                                               .ss = NULL},
+                         error));
+done:
+    return status;
+}
+
+/* The MLP half of a block on all rows, a chunk of tokens (with all right-hand sides) at a time. */
+static jsc_status mlp_half(const struct walk *w, int l, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct trace *t = w->t;
+    const struct block *b = &w->m->blocks[l];
+    const struct layer_trace *lt = &t->layers[l];
+    const size_t real = t->stream->size_of[ROLE_REAL], cot = t->stream->size_of[ROLE_COT], d = (size_t)w->m->d, B = (size_t)w->B;
+    /* the form was chosen for a full chunk: fewer right-hand sides may be cheaper another way, and its scratch was not planned */
+    const enum mlp_form form = w->B == t->B ? t->sizes.form : MLP_DIRECT;
+
+    for (size_t first = 0; first < w->N; first += t->sizes.token_chunk) {
+        const size_t n = first + t->sizes.token_chunk < w->N ? t->sizes.token_chunk : w->N - first;
+        if (form == MLP_DIRECT) {
+            TRY(mlp_direct(w, l, (struct rows){n * B, w->B, NULL}, first, at(t->R, first * B * d, real), at(t->G, first * B * d, cot),
+                           error));
+            continue;
+        }
+        TRY(w->ops->mlp_collapse(t->stream,
+                                 &(struct op_mlp_collapse){.form = form,
+                                                           .first = first,
+                                                           .n = n,
+                                                           .B = w->B,
+                                                           .d = w->m->d,
+                                                           .f = w->m->f,
+                                                           .gated = w->m->family->gated,
+                                                           .kind = w->m->family->norm,
+                                                           .up = b->up,
+                                                           .down = b->down,
+                                                           .c1 = lt->c1,
+                                                           .c2 = lt->c2,
+                                                           .x = lt->x_mid,
+                                                           .r = lt->r2,
+                                                           .mean = lt->m2,
+                                                           .w = b->mlp_norm,
+                                                           .R = t->R,
+                                                           .G = t->G,
+                                                           .ss = NULL,
+                                                           .scratch = t->da},
+                                 error));
+    }
+    TRY(check_finite(w, t->R, w->M, l, "the MLP", error));
+done:
+    return status;
+}
+
+/* dout -> dqkv -> R += norm_vjp(Wqkv^T dqkv); squares of R's rows where they are wanted. */
+static jsc_status attention_half(const struct walk *w, int l, bool top, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct trace *t = w->t;
+    const jsc_model *m = w->m;
+    const struct block *b = &m->blocks[l];
+    const struct layer_trace *lt = &t->layers[l];
+    const int W = (m->H + 2 * m->K) * m->h;
+    const bool wanted = w->p->sums != NULL && (l == 0 || w->p->layers);
+    const dptr squares = wanted ? (char *)t->squares + (w->p->layers ? (size_t)l : 0) * w->M * sizeof(double) : NULL;
+
+    TRY(w->ops->matmul_vjp(
+        t->stream, &(struct op_matmul_vjp){.n = top ? w->top : w->M, .w = b->o, .dy = top ? t->top_G : t->G, .dx = t->dout}, error));
+    TRY(w->ops->attention_vjp(t->stream,
+                              &(struct op_attention_vjp){.S = w->S,
+                                                         .T = w->T,
+                                                         .B = w->B,
+                                                         .H = m->H,
+                                                         .K = m->K,
+                                                         .h = m->h,
+                                                         .window = b->window,
+                                                         .scale = m->scale,
+                                                         .cap = m->attn_cap,
+                                                         .pos = top ? w->p->pos : NULL,
+                                                         .last = top ? NULL : w->p->pos,
+                                                         .qkv = lt->qkv,
+                                                         .o = lt->o,
+                                                         .lse = lt->lse,
+                                                         .dout = t->dout,
+                                                         .dqkv = t->dqkv,
+                                                         .scratch = t->scratch},
+                              error));
+    if (b->rotary)
+        TRY(w->ops->rope_vjp(t->stream,
+                             &(struct op_rope_vjp){.n = w->M,
+                                                   .T = w->T,
+                                                   .B = w->B,
+                                                   .heads = m->H + m->K,
+                                                   .h = m->h,
+                                                   .rot = m->rot,
+                                                   .stride = W,
+                                                   .layout = m->family->rope,
+                                                   .x = t->dqkv,
+                                                   .cos = t->cos,
+                                                   .sin = t->sin},
+                             error));
+    TRY(w->ops->matmul_vjp(t->stream, &(struct op_matmul_vjp){.n = w->M, .w = b->qkv, .dy = t->dqkv, .dx = t->dn}, error));
+    TRY(w->ops->norm_vjp(t->stream,
+                         &(struct op_norm_vjp){.rows = {w->M, w->B, NULL},
+                                               .d = m->d,
+                                               .kind = m->family->norm,
+                                               .x = lt->x_in,
+                                               .r = lt->r1,
+                                               .mean = lt->m1,
+                                               .w = b->attn_norm,
+                                               .dn = t->dn,
+                                               .R = t->R,
+                                               .G = t->G,
+                                               .ss = squares},
+                         error));
+    TRY(check_finite(w, t->R, w->M, l, "attention", error));
+done:
+    return status;
+}
+
+/* Cotangents of y -> residual gradient at the target rows after the top block's MLP half. */
+static jsc_status top_half(const struct walk *w, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct trace *t = w->t;
+    const jsc_model *m = w->m;
+    const struct rows rows = {w->top, w->B, t->tok};
+
+    TRY(w->ops->put(t->stream, ROLE_COT, t->dn, w->p->cot, w->top * (size_t)m->d, error));
+    TRY(w->ops->zero(t->stream, t->top_R, w->top * (size_t)m->d * t->stream->size_of[ROLE_REAL], error));
+    TRY(w->ops->norm_vjp(t->stream,
+                         &(struct op_norm_vjp){.rows = rows,
+                                               .d = m->d,
+                                               .kind = m->family->norm,
+                                               .x = t->x_out,
+                                               .r = t->rf,
+                                               .mean = t->mf,
+                                               .w = m->final_norm,
+                                               .dn = t->dn,
+                                               .R = t->top_R,
+                                               .G = t->top_G,
+                                               .ss = NULL},
+                         error));
+    TRY(check_finite(w, t->top_R, w->top, m->L, "the final norm", error));
+    TRY(mlp_direct(w, m->L - 1, rows, 0, t->top_R, t->top_G, error));
+    TRY(check_finite(w, t->top_R, w->top, m->L - 1, "the MLP", error));
+done:
+    return status;
+}
+
+static jsc_status run(const struct walk *w, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct trace *t = w->t;
+    int32_t *tok = NULL;
+
+    TRY(mem_new(&tok, w->top, error));
+    for (int s = 0; s < w->S; s++)
+        for (int b = 0; b < w->B; b++)
+            tok[s * w->B + b] = s * w->T + w->p->pos[b];
+    TRY(w->ops->put_bytes(t->stream, t->tok, tok, w->top * sizeof *tok, error));
+    TRY(top_half(w, error));
+    for (int l = w->m->L - 1; l >= 0; l--) {
+        const bool top = l == w->m->L - 1;
+        if (!top)
+            TRY(mlp_half(w, l, error));
+        else
+            TRY(w->ops->scatter(
+                t->stream,
+                &(struct op_scatter){.rows = {w->top, w->B, t->tok}, .N = w->N, .d = w->m->d, .src = t->top_R, .R = t->R, .G = t->G},
+                error));
+        TRY(attention_half(w, l, top, error));
+    }
+    TRY(w->ops->sync(t->stream, error));
+done:
+    mem_free(tok);
+    return status;
+}
+
+/* Sums to the host, in the trace's own row order; *finite false if one is not. */
+static jsc_status fetch_sums(const struct walk *w, bool *finite, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const size_t levels = w->p->layers ? (size_t)w->m->L : 1, whole = (size_t)w->S * (size_t)w->t->T * (size_t)w->B;
+
+    for (size_t l = 0; l < levels; l++) {
+        double *out = w->p->sums + l * whole;
+        TRY(w->ops->get_bytes(w->t->stream, out, (char *)w->t->squares + l * w->M * sizeof(double), w->M * sizeof(double), error));
+        for (size_t i = 0; i < w->M; i++)
+            *finite = *finite && isfinite(out[i]);
+        memset(out + w->M, 0, (whole - w->M) * sizeof *out); /* tokens after the last target */
+    }
+done:
+    return status;
+}
+
+static jsc_status fetch_grads(const struct walk *w, bool *finite, jsc_error *error)
+{
+    const size_t n = w->M * (size_t)w->m->d, whole = (size_t)w->S * (size_t)w->t->T * (size_t)w->B * (size_t)w->m->d;
+    const jsc_status status = w->ops->get(w->t->stream, ROLE_REAL, w->p->grads, w->t->R, n, error);
+    if (status != JSC_OK)
+        return status;
+    for (size_t i = 0; i < n; i++)
+        *finite = *finite && isfinite(w->p->grads[i]);
+    memset(w->p->grads + n, 0, (whole - n) * sizeof *w->p->grads);
+    return JSC_OK;
+}
+
+jsc_status vjp_pull(struct trace *t, const struct pull *p, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct walk w = {.t = t, .m = t->model, .ops = t->model->ops, .p = p, .S = p->S, .T = t->T, .B = p->B};
+    const double start = clock_seconds();
+    bool finite = true;
+    int last = 0;
+
+    for (int b = 0; b < p->B; b++)
+        last = p->pos[b] > last ? p->pos[b] : last;
+    if (p->B < 1 || p->B > t->B || p->S != t->s_used || last >= t->T || (p->layers && t->sizes.levels < (size_t)t->model->L))
+        return status_set(error, JSC_E_INTERNAL, "pull of %d sequences, %d right-hand sides to token %d in a trace of %d, %d, %d", p->S,
+                          p->B, last, t->s_used, t->B, t->T);
+    if (p->S == 1)
+        w.T = last + 1; /* a prefix of the tokens is a prefix of every saved array */
+    w.N = (size_t)w.S * (size_t)w.T;
+    w.M = w.N * (size_t)w.B;
+    w.top = (size_t)w.S * (size_t)w.B;
+    TRY(run(&w, error));
+    if (p->sums != NULL)
+        TRY(fetch_sums(&w, &finite, error));
+    if (p->grads != NULL)
+        TRY(fetch_grads(&w, &finite, error));
+    if (!finite) {
+        w.check = true;
+        TRY(run(&w, error));
+        FAIL(JSC_E_NUMERIC, "backward pass: a sum of squares is not finite: the cotangents are too large");
+    }
+    t->seconds_backward += clock_seconds() - start;
+done:
+    return status;
+}
+
+jsc_status head_cotangents(struct trace *t, size_t n, const size_t *start, const int32_t *ids, const double *coef, double *out,
+                           jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const jsc_model *m = t->model;
+    /* dn holds M >= S B rows: enough for a chunk of right-hand sides at a time */
+    const size_t rows = t->sizes.M;
+
+    for (size_t first = 0; first < n; first += rows) {
+        const size_t count = first + rows < n ? rows : n - first;
+        TRY(m->ops->head_vjp(
+            t->stream, &(struct op_head_vjp){.n = count, .start = start + first, .ids = ids, .coef = coef, .w = m->head, .out = t->dn},
+            error));
+        TRY(m->ops->get(t->stream, ROLE_COT, out + first * (size_t)m->d, t->dn, count * (size_t)m->d, error));
+    }
+done:
+    return status;
+}

@@ -1,0 +1,300 @@
+/* model.c: open a model (config, sizes, device, weights, tokeniser), close it. */
+#include "model_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+jsc_status model_warn(jsc_model *model, jsc_error *error, const char *format, ...)
+{
+    jsc_status status = JSC_OK;
+    char line[400];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    TRY(mem_reserve(&model->warnings, &model->warnings_capacity, model->n_warnings + 1, error));
+    TRY(mem_strdup(&model->warnings[model->n_warnings], line, error));
+    model->n_warnings++;
+done:
+    return status;
+}
+
+static void free_blocks(jsc_model *m)
+{
+    for (int l = 0; m->blocks != NULL && l < m->L; l++) {
+        struct block *b = &m->blocks[l];
+        m->ops->free(m->device, b->attn_norm);
+        m->ops->free(m->device, b->mlp_norm);
+        m->ops->free(m->device, b->attn_norm_bias);
+        m->ops->free(m->device, b->mlp_norm_bias);
+        m->ops->weight_free(m->device, b->qkv);
+        m->ops->weight_free(m->device, b->o);
+        m->ops->weight_free(m->device, b->up);
+        m->ops->weight_free(m->device, b->down);
+    }
+    mem_free(m->blocks);
+}
+
+void jsc_model_close(jsc_model *m)
+{
+    if (m == NULL)
+        return;
+    if (m->device != NULL) {
+        free_blocks(m);
+        m->ops->free(m->device, m->final_norm);
+        m->ops->free(m->device, m->final_norm_bias);
+        if (m->head != m->embed)
+            m->ops->weight_free(m->device, m->head);
+        m->ops->weight_free(m->device, m->embed);
+        if (m->load_stream != NULL)
+            m->ops->stream_close(m->load_stream);
+        m->ops->device_close(m->device);
+    }
+    tokenizer_free(m->tokenizer);
+    config_free(&m->config);
+    for (size_t i = 0; i < m->n_warnings; i++)
+        mem_free(m->warnings[i]);
+    mem_free(m->warnings);
+    mem_free(m->path);
+    mem_free(m->name);
+    mem_free(m->no_tokenizer);
+    mem_free(m->weight_types);
+    mem_free(m->rope_factors);
+    mem_free(m);
+}
+
+/* Everything that the two kinds of checkpoint hand over. */
+struct checkpoint {
+    struct tensor_set *tensors;
+    struct gguf *gguf;
+    json_t *config;
+};
+
+static void checkpoint_free(struct checkpoint *c)
+{
+    if (c->gguf != NULL)
+        gguf_close(c->gguf);
+    else
+        tensor_set_free(c->tensors);
+    json_decref(c->config);
+}
+
+static jsc_status unknown_family(const char *path, const char *name, bool gguf, jsc_error *error)
+{
+    struct strbuf list = {0};
+    for (size_t i = 0; i < family_count(); i++) {
+        const struct family *f = family_at(i);
+        strbuf_printf(&list, "%s%s", i > 0 ? ", " : "", gguf && f->gguf_name != NULL ? f->gguf_name : f->name);
+    }
+    const jsc_status status = status_set(error, JSC_E_UNSUPPORTED, "%s: model family \"%s\" is not implemented; known are %s", path, name,
+                                         list.text != NULL ? list.text : "none");
+    strbuf_free(&list);
+    return status;
+}
+
+static jsc_status open_gguf(jsc_model *m, struct checkpoint *c, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    char family[64];
+
+    TRY(gguf_open(m->path, &c->gguf, error));
+    c->tensors = c->gguf->tensors;
+    TRY(config_family_gguf(c->gguf, family, sizeof family, error));
+    m->family = family_find(family, true);
+    if (m->family == NULL) {
+        status = unknown_family(m->path, family, true, error);
+        goto done;
+    }
+    TRY(config_from_gguf(c->gguf, &m->family->defaults, &m->config, error));
+done:
+    return status;
+}
+
+static jsc_status open_directory(jsc_model *m, struct checkpoint *c, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    char *path = NULL;
+    struct file *file = NULL;
+    char family[64];
+
+    TRY(path_join(m->path, "config.json", &path, error));
+    if (!path_exists(path))
+        FAIL(JSC_E_FILE, "%s: there is no config.json in this folder: give a Hugging Face model folder or a .gguf file", m->path);
+    TRY(file_open(path, &file, error));
+    TRY(json_parse(path, (const char *)file->bytes, file->size, &c->config, error));
+    TRY(config_family_json(path, c->config, family, sizeof family, error));
+    m->family = family_find(family, false);
+    if (m->family == NULL) {
+        status = unknown_family(path, family, false, error);
+        goto done;
+    }
+    TRY(config_from_json(path, c->config, &m->family->defaults, &m->config, error));
+    TRY(safetensors_open(m->path, &c->tensors, error));
+done:
+    file_close(file);
+    mem_free(path);
+    return status;
+}
+
+static bool find_activation(const char *name, enum act_kind *out)
+{
+    static const struct {
+        const char *name;
+        enum act_kind kind;
+    } table[] = {
+        {"silu", ACT_SILU}, {"swish", ACT_SILU}, {"gelu", ACT_GELU_ERF}, {"gelu_new", ACT_GELU_TANH}, {"gelu_pytorch_tanh", ACT_GELU_TANH},
+        {"relu", ACT_RELU}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (strcmp(table[i].name, name) == 0) {
+            *out = table[i].kind;
+            return true;
+        }
+    return false;
+}
+
+/* Sizes as ints, their relations, and the traits that follow. config.c has checked each field's own range. */
+static jsc_status set_sizes(jsc_model *m, jsc_error *error)
+{
+    const struct config *c = &m->config;
+    const char *activation = c->activation[0] != '\0' ? c->activation : m->family->activation;
+
+    m->L = (int)c->n_layers, m->d = (int)c->d, m->f = (int)c->f, m->H = (int)c->H, m->K = (int)c->K, m->h = (int)c->h, m->V = (int)c->vocab;
+    if (m->K <= 0 || m->H % m->K != 0)
+        return status_set(error, JSC_E_FORMAT, "%s: %d heads cannot be shared by %d key-value heads", m->path, m->H, m->K);
+    m->rot = (int)(m->h * c->partial_rotary);
+    if (m->rot % 2 != 0 || m->rot < 2)
+        return status_set(error, JSC_E_FORMAT,
+                          "%s: %d of a head's %d components would be rotated; rotary embeddings need an even number of at least 2", m->path,
+                          m->rot, m->h);
+    if (!find_activation(activation, &m->act))
+        return status_set(error, JSC_E_UNSUPPORTED,
+                          "%s: hidden_act \"%s\" is not implemented (silu, gelu, gelu_new, gelu_pytorch_tanh, relu are)", m->path,
+                          activation);
+    m->scale = 1.0 / sqrt((double)m->h);
+    m->attn_cap = m->final_cap = 0.0;
+    m->embed_scale = m->logit_scale = 1.0;
+    return JSC_OK;
+}
+
+static const char *last_part(const char *path)
+{
+    const char *name = path;
+    for (const char *s = path; *s != '\0'; s++)
+        if (*s == '/' && s[1] != '\0')
+            name = s + 1;
+    return name;
+}
+
+/* A tokeniser that is absent or not implemented is no failure: ids work without. */
+static jsc_status open_tokenizer(jsc_model *m, const struct checkpoint *c, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    char *path = NULL, *config_path = NULL;
+    struct file *file = NULL, *config = NULL;
+
+    if (c->gguf != NULL) {
+        TRY(tokenizer_from_gguf(c->gguf, (size_t)m->V, &m->tokenizer, error));
+        goto done;
+    }
+    TRY(path_join(m->path, "tokenizer.json", &path, error));
+    TRY(path_join(m->path, "tokenizer_config.json", &config_path, error));
+    if (!path_exists(path)) {
+        TRY(mem_strdup(&m->no_tokenizer, "the folder holds no tokenizer.json: give token ids (--ids)", error));
+        goto done;
+    }
+    TRY(file_open(path, &file, error));
+    TRY(tokenizer_from_json(path, (const char *)file->bytes, file->size, (size_t)m->V, &m->tokenizer, error));
+    if (path_exists(config_path)) {
+        TRY(file_open(config_path, &config, error));
+        TRY(tokenizer_apply_config(m->tokenizer, config_path, (const char *)config->bytes, config->size, error));
+    }
+done:
+    file_close(file);
+    file_close(config);
+    mem_free(path);
+    mem_free(config_path);
+    return status;
+}
+
+static jsc_status open_device(jsc_model *m, const jsc_open_options *options, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct device_options device = {.precision = options->precision, .threads = options->threads, .index = 0};
+
+    TRY(backend_find(options->device, &m->ops, &device.index, error));
+    TRY(m->ops->device_open(&device, &m->device, error));
+    TRY(m->ops->stream_open(m->device, &m->load_stream, error));
+    m->precision = m->device->precision == JSC_PRECISION_FAST ? "fast" : "strict";
+    if (options->precision == JSC_PRECISION_FAST && m->device->precision != JSC_PRECISION_FAST)
+        TRY(model_warn(m, error, "precision fast is not to be had on %s: computing in strict", m->device->description));
+done:
+    return status;
+}
+
+static jsc_status collect_warnings(jsc_model *m, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const char *const *lines = NULL;
+
+    for (size_t i = 0; i < m->config.n_warnings; i++)
+        TRY(model_warn(m, error, "%s", m->config.warnings[i]));
+    if (m->tokenizer != NULL) {
+        const size_t n = tokenizer_warnings(m->tokenizer, &lines);
+        for (size_t i = 0; i < n; i++)
+            TRY(model_warn(m, error, "%s", lines[i]));
+    }
+done:
+    return status;
+}
+
+static void log_warnings(const jsc_model *m, const jsc_open_options *options)
+{
+    if (options->log == NULL)
+        return;
+    for (size_t i = 0; i < m->n_warnings; i++)
+        options->log(options->log_user, 0, m->warnings[i]);
+    char line[256];
+    (void)snprintf(line, sizeof line, "%s: %s, %" PRIu64 " weights on %s in %.2f s", m->name, m->family->name, m->parameters,
+                   m->device->description, m->load_seconds);
+    options->log(options->log_user, 1, line);
+}
+
+jsc_status jsc_model_open(const char *path, const jsc_open_options *given, jsc_model **out, jsc_error *error)
+{
+    static const jsc_open_options defaults = JSC_OPEN_OPTIONS_INIT;
+    const jsc_open_options *options = given != NULL ? given : &defaults;
+    jsc_status status = JSC_OK;
+    jsc_model *m = NULL;
+    struct checkpoint files = {0};
+    struct load_progress progress = {options->progress, options->progress_user, 0, 1};
+    char found[4352];
+    const double start = clock_seconds();
+
+    if (out == NULL || options->size != sizeof *options)
+        return status_set(error, JSC_E_ARGUMENT,
+                          "jsc_model_open: out is NULL, or options do not begin with JSC_OPEN_OPTIONS_INIT of this version");
+    TRY(jsc_model_find(path, found, sizeof found, error));
+    TRY(mem_new(&m, 1, error));
+    TRY(mem_strdup(&m->path, found, error));
+    m->has_weights = options->without_weights == 0;
+    const bool folder = path_is_directory(m->path);
+    m->format = folder ? "safetensors" : "gguf";
+    TRY(folder ? open_directory(m, &files, error) : open_gguf(m, &files, error));
+    TRY(mem_strdup(&m->name, m->config.name[0] != '\0' ? m->config.name : last_part(m->path), error));
+    TRY(set_sizes(m, error));
+    TRY(open_tokenizer(m, &files, error));
+    TRY(open_device(m, options, error));
+    TRY(mem_new(&m->blocks, (size_t)m->L, error));
+    TRY(model_load_weights(m, files.tensors, &progress, error));
+    m->file_bytes = files.tensors->file_bytes;
+    TRY(collect_warnings(m, error));
+    TRY(m->ops->sync(m->load_stream, error));
+    m->load_seconds = clock_seconds() - start;
+    log_warnings(m, options);
+    *out = m, m = NULL;
+done:
+    checkpoint_free(&files);
+    jsc_model_close(m);
+    return status;
+}
