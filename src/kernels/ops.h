@@ -242,6 +242,10 @@ struct jsc_ops {
  * index receives N. JSC_E_DEVICE says why a device is not to be had. */
 jsc_status backend_find(const char *device, const struct jsc_ops **ops, int *index, jsc_error *error);
 
+/* traced.c: the same table with a clock around every entry (JSC_TRACE=1), and its sums as log lines. */
+struct jsc_ops traced_ops(const struct jsc_ops *real);
+void traced_report(jsc_log_fn log, void *user);
+
 #ifdef JSC_WITH_REF
 extern const struct jsc_ops ops_ref;
 #endif

@@ -17,15 +17,15 @@
 jsc_status status_set(jsc_error *error, jsc_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* TRY passes a failure on, FAIL begins one; both need `jsc_status status`, `jsc_error *error` and a label `done:`. */
-#define TRY(call)                                \
-    do {                                         \
-        if ((status = (call)) != JSC_OK)         \
-            goto done;                           \
+#define TRY(call)                                                                                                                          \
+    do {                                                                                                                                   \
+        if ((status = (call)) != JSC_OK)                                                                                                   \
+            goto done;                                                                                                                     \
     } while (0)
-#define FAIL(...)                                \
-    do {                                         \
-        status = status_set(error, __VA_ARGS__); \
-        goto done;                               \
+#define FAIL(...)                                                                                                                          \
+    do {                                                                                                                                   \
+        status = status_set(error, __VA_ARGS__);                                                                                           \
+        goto done;                                                                                                                         \
     } while (0)
 
 /* ---- memory (mem.c): all allocation of the library --------------------------------------------------------------------- */
@@ -44,7 +44,7 @@ bool size_mul(size_t a, size_t b, size_t *out); /* false: overflow */
 bool size_add(size_t a, size_t b, size_t *out);
 /* Tests: the k-th allocation from now fails (k >= 1), and every one after it if keep_failing; 0 switches it off. Per thread. */
 void mem_fail_at(long k, bool keep_failing);
-long mem_calls(void);       /* allocations tried by this thread since mem_fail_at */
+long mem_calls(void);        /* allocations tried by this thread since mem_fail_at */
 size_t mem_live_bytes(void); /* bytes now allocated through mem.c by the process */
 size_t mem_available(void);  /* bytes that the machine (and its cgroup) has free for this process */
 
@@ -63,7 +63,7 @@ void *arena_push(struct arena *arena, size_t count, size_t size);
 /* ---- growing text (strbuf.c) ------------------------------------------------------------------------------------------- */
 
 struct strbuf {
-    char *text;   /* NUL-terminated; NULL when empty */
+    char *text; /* NUL-terminated; NULL when empty */
     size_t n, capacity;
     size_t limit; /* 0: 1 GiB */
     bool failed;  /* out of memory or over the limit: later calls do nothing, text is what fitted */
@@ -93,7 +93,7 @@ int rng_sign(uint64_t seed, uint64_t stream, uint64_t index);      /* -1 or +1 (
 
 /* ---- environment (env.c): one table of variables --------------------------------------------------------------------- */
 
-enum env_variable { ENV_DEVICE, ENV_LOG, ENV_TRACE, ENV_CACHE, ENV_CPU_GEMM, ENV_COUNT };
+enum env_variable { ENV_DEVICE, ENV_TRACE, ENV_CACHE, ENV_CPU_GEMM, ENV_COUNT };
 const char *env_get(enum env_variable variable); /* NULL if unset or empty */
 const char *env_name(enum env_variable variable);
 const char *env_help(enum env_variable variable);
@@ -103,16 +103,28 @@ double clock_seconds(void); /* monotonic */
 /* ---- element types of files (dtype.c) ---------------------------------------------------------------------------------- */
 
 enum dtype {
-    DTYPE_F32, DTYPE_F64, DTYPE_F16, DTYPE_BF16,
-    DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1, DTYPE_Q8_0, DTYPE_IQ4_NL,
-    DTYPE_Q2_K, DTYPE_Q3_K, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K,
+    DTYPE_F32,
+    DTYPE_F64,
+    DTYPE_F16,
+    DTYPE_BF16,
+    DTYPE_Q4_0,
+    DTYPE_Q4_1,
+    DTYPE_Q5_0,
+    DTYPE_Q5_1,
+    DTYPE_Q8_0,
+    DTYPE_IQ4_NL,
+    DTYPE_Q2_K,
+    DTYPE_Q3_K,
+    DTYPE_Q4_K,
+    DTYPE_Q5_K,
+    DTYPE_Q6_K,
     DTYPE_COUNT
 };
 struct dtype_info {
     const char *name;
-    size_t block;  /* elements per block */
-    size_t bytes;  /* bytes per block */
-    int ggml_id;   /* -1: not a GGUF type */
+    size_t block; /* elements per block */
+    size_t bytes; /* bytes per block */
+    int ggml_id;  /* -1: not a GGUF type */
 };
 const struct dtype_info *dtype_info(enum dtype type);
 /* Bytes of n elements (n a multiple of the block); false on overflow or a part block. */

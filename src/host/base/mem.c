@@ -57,7 +57,8 @@ jsc_status mem_alloc(void *out, size_t count, size_t size, jsc_error *error)
     if (!(fail_at > 0 && (calls == fail_at || (fail_on && calls > fail_at))))
         block = calloc(1, whole);
     if (block == NULL)
-        return status_set(error, JSC_E_MEMORY, "no memory for %zu bytes; close other programs or ask for less (shorter prompt, smaller --memory)", bytes);
+        return status_set(error, JSC_E_MEMORY,
+                          "no memory for %zu bytes; close other programs or ask for less (shorter prompt, smaller --memory)", bytes);
     char *user = (char *)(((uintptr_t)block + HEADER + HEADER - 1) & ~(uintptr_t)(HEADER - 1));
     struct header *h = (struct header *)(void *)(user - sizeof(struct header));
     h->bytes = bytes;

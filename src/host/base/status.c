@@ -8,8 +8,8 @@
 const char *jsc_status_name(jsc_status status)
 {
     switch (status) {
-#define STATUS_NAME(name, number, text) \
-    case name:                          \
+#define STATUS_NAME(name, number, text)                                                                                                    \
+    case name:                                                                                                                             \
         return #name;
         JSC_STATUS_LIST(STATUS_NAME)
 #undef STATUS_NAME
@@ -20,8 +20,8 @@ const char *jsc_status_name(jsc_status status)
 const char *jsc_status_text(jsc_status status)
 {
     switch (status) {
-#define STATUS_TEXT(name, number, text) \
-    case name:                          \
+#define STATUS_TEXT(name, number, text)                                                                                                    \
+    case name:                                                                                                                             \
         return text;
         JSC_STATUS_LIST(STATUS_TEXT)
 #undef STATUS_TEXT

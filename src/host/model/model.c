@@ -41,6 +41,8 @@ void jsc_model_close(jsc_model *m)
     if (m == NULL)
         return;
     if (m->device != NULL) {
+        if (m->traced.name != NULL)
+            traced_report(m->log, m->log_user);
         free_blocks(m);
         m->ops->free(m->device, m->final_norm);
         m->ops->free(m->device, m->final_norm_bias);
@@ -223,6 +225,11 @@ static jsc_status open_device(jsc_model *m, const jsc_open_options *options, jsc
     struct device_options device = {.precision = options->precision, .threads = options->threads, .index = 0};
 
     TRY(backend_find(options->device, &m->ops, &device.index, error));
+    if (env_get(ENV_TRACE) != NULL) {
+        m->traced = traced_ops(m->ops);
+        m->ops = &m->traced;
+    }
+    m->log = options->log, m->log_user = options->log_user;
     TRY(m->ops->device_open(&device, &m->device, error));
     TRY(m->ops->stream_open(m->device, &m->load_stream, error));
     m->precision = m->device->precision == JSC_PRECISION_FAST ? "fast" : "strict";

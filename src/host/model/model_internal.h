@@ -52,6 +52,9 @@ struct jsc_model {
     char *path, *name, *weight_types;
     const char *format, *precision;
     struct jsc_device *device;
+    struct jsc_ops traced; /* JSC_TRACE: the table with clocks; ops points here then */
+    jsc_log_fn log;
+    void *log_user;
     const struct jsc_ops *ops;
     struct jsc_stream *load_stream;
     /* sizes as ints, checked */
