@@ -41,9 +41,47 @@ jsc_status json_get_double(const char *name, const json_t *object, const char *k
 jsc_status json_get_bool(const char *name, const json_t *object, const char *key, bool *out, bool *present, jsc_error *error);
 jsc_status json_get_string(const char *name, const json_t *object, const char *key, const char **out, bool *present, jsc_error *error);
 
+/* ---- json_reader.c: one pass over JSON text without a tree, for headers of up to 100 MB -------------------------------------------- */
+
+#define JSON_DEPTH_MAX 128
+struct json_reader {
+    const char *name; /* of the file, for messages */
+    const char *text; /* valid UTF-8 (checked by json_reader_make) */
+    size_t n, at, base; /* base: offset of text in the file, so that messages name the file's byte */
+    unsigned depth;
+};
+jsc_status json_reader_make(struct json_reader *r, const char *name, const char *text, size_t n, size_t base, jsc_error *error);
+/* First character of the next value, 0 at the end of the text. */
+char json_reader_peek(struct json_reader *r);
+/* Enters '{' or '['; then json_reader_next before each member says whether there is one (and leaves the container at its end). *count: 0
+ * before the first call. */
+jsc_status json_reader_enter(struct json_reader *r, char bracket, jsc_error *error);
+jsc_status json_reader_next(struct json_reader *r, char bracket, size_t *count, bool *more, jsc_error *error);
+/* A string, unescaped into out (capacity at least that of the raw text + 1, see json_reader_string_size); NUL-terminated. Text with U+0000
+ * is refused. out NULL: skipped. json_reader_key also takes the colon. */
+jsc_status json_reader_string(struct json_reader *r, char *out, size_t *n, jsc_error *error);
+jsc_status json_reader_key(struct json_reader *r, char *out, size_t *n, jsc_error *error);
+size_t json_reader_string_size(const struct json_reader *r); /* bytes that the string here needs at most, NUL included */
+/* A whole number >= 0 below 2^64, without sign, fraction or exponent. what: for the message. */
+jsc_status json_reader_u64(struct json_reader *r, const char *what, uint64_t *out, jsc_error *error);
+jsc_status json_reader_skip(struct json_reader *r, jsc_error *error); /* any value, its grammar checked */
+jsc_status json_reader_end(struct json_reader *r, jsc_error *error);  /* only white space may follow */
+
+/* ---- name_table.c: hash from a name to the item of an array that holds it -------------------------------------------------------- */
+
+/* Items begin with a `const char *` name; the array must not move. The hash is keyed by the process, so that no file can choose names
+ * that collide. 5 to 11 bytes an item. */
+struct name_table;
+jsc_status name_table_make(const void *items, size_t stride, size_t capacity, struct name_table **out, jsc_error *error);
+/* Adds item i. false: its name is there already, *found is that item. */
+bool name_table_add(struct name_table *table, size_t i, size_t *found);
+bool name_table_find(const struct name_table *table, const char *name, size_t *found);
+void name_table_free(struct name_table *table);
+
 /* ---- tensors of a checkpoint: safetensors.c (one file, or shards by index), gguf.c ----------------------------------------------- */
 
 #define TENSOR_RANK_MAX 8
+struct name_block;
 struct tensor {
     const char *name;
     enum dtype type;
@@ -62,9 +100,17 @@ struct tensor_set {
     struct file **files;
     size_t n_files, files_capacity;
     uint64_t file_bytes;
-    void *names;            /* hash of names; use tensor_find */
-    void *owned;            /* what the names point into */
+    struct name_table *names; /* use tensor_find */
+    struct name_block *owned; /* what the names point into */
 };
+/* Text that lives as long as a set: blocks in a list. */
+struct name_block {
+    struct name_block *next;
+    char text[];
+};
+jsc_status tensor_set_text(struct tensor_set *set, size_t bytes, char **out, jsc_error *error); /* bytes owned by the set */
+jsc_status tensor_set_file(struct tensor_set *set, const char *path, struct file **out, jsc_error *error); /* opened, owned by the set */
+jsc_status tensor_set_index(struct tensor_set *set, jsc_error *error); /* makes names; error: a name that occurs twice */
 const struct tensor *tensor_find(const struct tensor_set *set, const char *name); /* NULL: absent */
 void tensor_set_free(struct tensor_set *set);
 
@@ -88,7 +134,7 @@ struct gguf {
     struct tensor_set *tensors; /* of all parts */
     struct gguf_value *values;
     size_t n_values;
-    void *keys;
+    struct name_table *keys;
     const char *path;
     uint32_t version;
 };
@@ -132,6 +178,7 @@ struct config {
 /* Defaults that a family gives to absent fields (formats.md, 3.2). */
 struct config_defaults {
     double norm_eps, rope_theta;
+    int64_t max_position; /* 0: config.json must name it */
     bool tied;
     int64_t absent_K; /* num_key_value_heads absent: -1 = n_heads */
     int64_t absent_h; /* head_dim absent: -1 = hidden / heads */
