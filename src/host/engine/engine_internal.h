@@ -93,13 +93,17 @@ jsc_status forward_logits(struct trace *trace, int row, double *z, double *slope
 /* One chunk of right-hand sides: pulls COT rows cot [S*B][d] (row s*B + b, cotangent of y at position pos[b]) back through the trace.
  * sums   host or NULL: [n_levels][S*T*B] squares in row order (s*T + t)*B + b; level l = input of block l; n_levels = L if layers, else 1
  * grads  host or NULL: [S*T*B][d] at block 0, same rows
+ * level  or NULL (needs grads): called after every block, from the last to block 0, while grads holds the gradient at that block's input
  * Rows of tokens after pos[b] are exactly 0. */
+typedef jsc_status (*pull_level)(void *user, int block, const double *grads, jsc_error *error);
 struct pull {
     int S, B;
     const int32_t *pos; /* host [B] token index */
     const double *cot;  /* host [S*B][d] */
     bool layers;
     double *sums, *grads;
+    pull_level level;
+    void *user;
 };
 jsc_status vjp_pull(struct trace *trace, const struct pull *pull, jsc_error *error);
 

@@ -125,6 +125,33 @@ done:
     return status;
 }
 
+/* R to the host, in the trace's own row order; *finite false if a value is not. */
+static jsc_status fetch_grads(const struct walk *w, bool *finite, jsc_error *error)
+{
+    const size_t n = w->M * (size_t)w->m->d, whole = (size_t)w->S * (size_t)w->t->T * (size_t)w->B * (size_t)w->m->d;
+    const jsc_status status = w->ops->get(w->t->stream, ROLE_REAL, w->p->grads, w->t->R, n, error);
+    if (status != JSC_OK)
+        return status;
+    for (size_t i = 0; i < n; i++)
+        *finite = *finite && isfinite(w->p->grads[i]);
+    memset(w->p->grads + n, 0, (whole - n) * sizeof *w->p->grads);
+    return JSC_OK;
+}
+
+/* Hands the gradient at block l's input to a caller who asked for every block's. */
+static jsc_status tell_level(const struct walk *w, int l, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    bool finite = true;
+
+    if (w->p->level == NULL || w->check)
+        return JSC_OK;
+    TRY(fetch_grads(w, &finite, error));
+    TRY(w->p->level(w->p->user, l, w->p->grads, error));
+done:
+    return status;
+}
+
 /* dout -> dqkv -> R += norm_vjp(Wqkv^T dqkv); squares of R's rows where they are wanted. */
 static jsc_status attention_half(const struct walk *w, int l, bool top, jsc_error *error)
 {
@@ -187,6 +214,7 @@ static jsc_status attention_half(const struct walk *w, int l, bool top, jsc_erro
                                                .ss = squares},
                          error));
     TRY(check_finite(w, t->R, w->M, l, "attention", error));
+    TRY(tell_level(w, l, error));
 done:
     return status;
 }
@@ -265,18 +293,6 @@ static jsc_status fetch_sums(const struct walk *w, bool *finite, jsc_error *erro
     }
 done:
     return status;
-}
-
-static jsc_status fetch_grads(const struct walk *w, bool *finite, jsc_error *error)
-{
-    const size_t n = w->M * (size_t)w->m->d, whole = (size_t)w->S * (size_t)w->t->T * (size_t)w->B * (size_t)w->m->d;
-    const jsc_status status = w->ops->get(w->t->stream, ROLE_REAL, w->p->grads, w->t->R, n, error);
-    if (status != JSC_OK)
-        return status;
-    for (size_t i = 0; i < n; i++)
-        *finite = *finite && isfinite(w->p->grads[i]);
-    memset(w->p->grads + n, 0, (whole - n) * sizeof *w->p->grads);
-    return JSC_OK;
 }
 
 jsc_status vjp_pull(struct trace *t, const struct pull *p, jsc_error *error)
