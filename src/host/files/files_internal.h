@@ -102,6 +102,8 @@ struct tensor_set {
     uint64_t file_bytes;
     struct name_table *names; /* use tensor_find */
     struct name_block *owned; /* what the names point into */
+    char *pool;               /* free part of the newest block of short texts */
+    size_t pool_left;
 };
 /* Text that lives as long as a set: blocks in a list. */
 struct name_block {
@@ -109,11 +111,16 @@ struct name_block {
     char text[];
 };
 jsc_status tensor_set_text(struct tensor_set *set, size_t bytes, char **out, jsc_error *error); /* bytes owned by the set */
+jsc_status tensor_set_string(struct tensor_set *set, const char *text, size_t n, const char **out, jsc_error *error); /* a copy, many to a block */
 jsc_status tensor_set_file(struct tensor_set *set, const char *path, struct file **out, jsc_error *error); /* opened, owned by the set */
 jsc_status tensor_set_index(struct tensor_set *set, jsc_error *error); /* makes names; error: a name that occurs twice */
+jsc_status tensor_set_unique(const struct tensor_set *set, size_t from, jsc_error *error); /* the same check for tensors from `from` on */
 const struct tensor *tensor_find(const struct tensor_set *set, const char *name); /* NULL: absent */
 void tensor_set_free(struct tensor_set *set);
 
+/* safetensors_header.c: adds the tensors of one file to a set, after checking all that its header says; set->names is not touched. On
+ * failure the set can only be freed. */
+jsc_status safetensors_read(struct tensor_set *set, const char *path, jsc_error *error);
 /* directory: model.safetensors, else model.safetensors.index.json and its shards. Refuses pickle checkpoints by name. */
 jsc_status safetensors_open(const char *directory, struct tensor_set **out, jsc_error *error);
 /* one file: for tests and fuzzing */
