@@ -15,6 +15,9 @@
 /* Writes code and one line of text into error (may be NULL) and returns code. Control characters in the text are replaced, so that
  * a hostile file name or tensor name stays on one line. */
 jsc_status status_set(jsc_error *error, jsc_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+#ifdef __clang_analyzer__ /* it does not look into status.c: a failure that was set is never JSC_OK */
+#define status_set(error, code, ...) (status_set(error, code, __VA_ARGS__), (code))
+#endif
 
 /* TRY passes a failure on, FAIL begins one; both need `jsc_status status`, `jsc_error *error` and a label `done:`. */
 #define TRY(call)                                                                                                                          \

@@ -92,7 +92,7 @@ jsc_status mem_grow(void *out, size_t *capacity, size_t need, size_t size, jsc_e
     if (status != JSC_OK)
         return status;
     if (old != NULL)
-        memcpy(fresh, old, *capacity * size);
+        memcpy(fresh, old, *capacity * size); /* NOLINT(clang-analyzer-core.NonNullParamChecker): set through memcpy by mem_alloc */
     mem_free(old);
     memcpy(out, &fresh, sizeof fresh);
     *capacity = grown;
@@ -106,7 +106,7 @@ jsc_status mem_strndup(char **out, const char *text, size_t n, jsc_error *error)
     if (status != JSC_OK)
         return status;
     if (n > 0)
-        memcpy(copy, text, n);
+        memcpy(copy, text, n); /* NOLINT(clang-analyzer-core.NonNullParamChecker): as above */
     *out = copy;
     return JSC_OK;
 }

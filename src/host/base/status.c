@@ -51,6 +51,7 @@ static void clean_line(char *text)
     }
 }
 
+#undef status_set /* the analyzer's view of it */
 jsc_status status_set(jsc_error *error, jsc_status code, const char *format, ...)
 {
     if (error == NULL)
