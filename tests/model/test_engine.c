@@ -1,0 +1,217 @@
+/* test_engine.c: plan, trace and the two walks: any form, chunking and number of sequences gives the same pull-back. */
+#include "engine_internal.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include <math.h>
+#include <string.h>
+
+#define TINY JSC_TEST_SOURCE "/tests/golden/tiny_llama"
+
+static jsc_model *open_tiny(const char *device)
+{
+    jsc_open_options options = JSC_OPEN_OPTIONS_INIT;
+    jsc_error error = {0};
+    jsc_model *model = NULL;
+    options.device = device;
+    cr_assert(jsc_model_open(TINY, &options, &model, &error) == JSC_OK, "%s", error.text);
+    return model;
+}
+
+/* A forward pass of S sequences (scaled copies of one prompt) ready to be pulled back. */
+struct setup {
+    jsc_model *model;
+    struct trace *trace;
+    int S, T, B, d, L;
+    double *x;
+};
+
+static struct setup set_up(const char *device, int S, int T, int B, int form)
+{
+    struct setup u = {.model = open_tiny(device), .S = S, .T = T, .B = B};
+    jsc_error error = {0};
+    jsc_plan plan = JSC_PLAN_INIT;
+    struct work work = {.T = T, .S = S, .n_rhs = B, .chunk = B, .layers = true, .head_rows = 1};
+    int32_t ids[64];
+    u.d = u.model->d, u.L = u.model->L;
+    for (int t = 0; t < T; t++)
+        ids[t] = (37 * t + 5) % u.model->V;
+    cr_assert(plan_compute(u.model, &work, &plan, &error) == JSC_OK, "%s", error.text);
+    cr_assert(plan.sequences == S && plan.chunk == B);
+    if (form >= 0)
+        plan.mlp_form = (jsc_mlp_form)form;
+    plan.token_chunk = 4; /* several chunks, the last one short */
+    cr_assert(trace_make(u.model, &plan, &u.trace, &error) == JSC_OK, "%s", error.text);
+    cr_assert(mem_new(&u.x, (size_t)S * (size_t)T * (size_t)u.d, &error) == JSC_OK);
+    cr_assert(forward_inputs(u.trace, ids, u.x, &error) == JSC_OK, "%s", error.text);
+    for (int s = 1; s < S; s++)
+        for (int i = 0; i < T * u.d; i++)
+            u.x[s * T * u.d + i] = u.x[i] * (1.0 - 0.2 * s);
+    cr_assert(forward_run(u.trace, u.x, S, &error) == JSC_OK, "%s", error.text);
+    return u;
+}
+
+static void tear_down(struct setup *u)
+{
+    trace_free(u->trace);
+    jsc_model_close(u->model);
+    mem_free(u->x);
+}
+
+static double *cotangents(int rows, int d)
+{
+    double *c = NULL;
+    cr_assert(mem_new(&c, (size_t)rows * (size_t)d, NULL) == JSC_OK);
+    for (int i = 0; i < rows * d; i++)
+        c[i] = rng_normal(7, 0, (uint64_t)i);
+    return c;
+}
+
+static double *pull(struct setup *u, int S, int B, const int32_t *pos, const double *cot)
+{
+    jsc_error error = {0};
+    double *sums = NULL;
+    cr_assert(mem_new(&sums, (size_t)u->L * (size_t)S * (size_t)u->T * (size_t)B, NULL) == JSC_OK);
+    const struct pull p = {.S = S, .B = B, .pos = pos, .cot = cot, .layers = true, .sums = sums};
+    cr_assert(vjp_pull(u->trace, &p, &error) == JSC_OK, "%s", error.text);
+    return sums;
+}
+
+static double worst(const double *a, const double *b, size_t n)
+{
+    double largest = 0.0, error = 0.0;
+    for (size_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs(b[i]));
+    for (size_t i = 0; i < n; i++) {
+        const double e = fabs(a[i] - b[i]) / largest;
+        if (!(e <= error))
+            error = e;
+    }
+    return error;
+}
+
+Test(engine, the_three_forms_agree)
+{
+    const int B = 5, T = 11;
+    const int32_t pos[5] = {10, 10, 10, 10, 10};
+    double *direct = NULL;
+    size_t n = 0;
+    double *cot = NULL;
+    for (int form = MLP_DIRECT; form <= MLP_FULL; form++) {
+        struct setup u = set_up("ref", 1, T, B, form);
+        n = (size_t)u.L * (size_t)T * B;
+        if (cot == NULL)
+            cot = cotangents(B, u.d);
+        double *sums = pull(&u, 1, B, pos, cot);
+        if (form == MLP_DIRECT)
+            direct = sums;
+        else {
+            cr_expect(le(dbl, worst(sums, direct, n), 1e-12), "form %d", form);
+            mem_free(sums);
+        }
+        tear_down(&u);
+    }
+    mem_free(direct);
+    mem_free(cot);
+}
+
+Test(engine, case_30_right_hand_sides_do_not_see_each_other)
+{
+    const int B = 5, T = 11;
+    const int32_t pos[5] = {10, 0, 7, 10, 3};
+    struct setup u = set_up("ref", 1, T, B, MLP_DIRECT);
+    double *cot = cotangents(B, u.d), *together = pull(&u, 1, B, pos, cot);
+    for (int b = 0; b < B; b++) {
+        double *alone = pull(&u, 1, 1, pos + b, cot + b * u.d);
+        for (int l = 0; l < u.L; l++)
+            for (int t = 0; t < T; t++) {
+                const double a = alone[l * T + t], c = together[(l * T + t) * B + b];
+                cr_expect(eq(dbl, a, c), "block %d token %d right-hand side %d", l, t, b);
+                if (t > pos[b])
+                    cr_expect(eq(dbl, c, 0.0), "causality: block %d token %d", l, t);
+                else
+                    cr_expect(c > 0.0, "token %d has a score", t);
+            }
+        mem_free(alone);
+    }
+    mem_free(together);
+    mem_free(cot);
+    tear_down(&u);
+}
+
+Test(engine, case_30_sequences_do_not_see_each_other)
+{
+    const int S = 3, B = 2, T = 6;
+    const int32_t pos[2] = {5, 2};
+    struct setup u = set_up("ref", S, T, B, MLP_DIRECT);
+    double *cot = cotangents(S * B, u.d), *together = pull(&u, S, B, pos, cot);
+    jsc_error error = {0};
+    for (int s = 0; s < S; s++) {
+        cr_assert(forward_run(u.trace, u.x + s * T * u.d, 1, &error) == JSC_OK);
+        double *alone = pull(&u, 1, B, pos, cot + s * B * u.d);
+        for (int l = 0; l < u.L; l++)
+            for (int i = 0; i < T * B; i++)
+                cr_expect(eq(dbl, alone[l * T * B + i], together[(l * S + s) * T * B + i]), "sequence %d block %d row %d", s, l, i);
+        mem_free(alone);
+    }
+    mem_free(together);
+    mem_free(cot);
+    tear_down(&u);
+}
+
+Test(engine, cpu_agrees_with_ref_in_every_form)
+{
+    const int B = 7, T = 13;
+    const int32_t pos[7] = {12, 12, 12, 12, 12, 12, 12};
+    for (int form = MLP_DIRECT; form <= MLP_FULL; form++) {
+        struct setup cpu = set_up("cpu", 1, T, B, form), ref = set_up("ref", 1, T, B, form);
+        double *cot = cotangents(B, cpu.d), *a = pull(&cpu, 1, B, pos, cot), *b = pull(&ref, 1, B, pos, cot), *again = pull(&cpu, 1, B, pos, cot);
+        const size_t n = (size_t)cpu.L * T * B;
+        cr_expect(le(dbl, worst(a, b, n), 2e-6), "form %d", form);
+        cr_expect(memcmp(a, again, n * sizeof *a) == 0, "case 31: the same bits from run to run, form %d", form);
+        mem_free(a), mem_free(b), mem_free(again), mem_free(cot);
+        tear_down(&cpu), tear_down(&ref);
+    }
+}
+
+Test(engine, plan_is_pure_and_obeys_its_limit)
+{
+    jsc_model *model = open_tiny("cpu");
+    jsc_error error = {0};
+    jsc_plan a = JSC_PLAN_INIT, b = JSC_PLAN_INIT;
+    struct work work = {.T = 40, .S = 1, .n_rhs = 500, .layers = true, .head_rows = 1, .limit = 0};
+    cr_assert(plan_compute(model, &work, &a, &error) == JSC_OK, "%s", error.text);
+    work.limit = a.limit_bytes;
+    cr_assert(plan_compute(model, &work, &b, &error) == JSC_OK);
+    cr_expect(memcmp(&a, &b, sizeof a) == 0, "the same work and limit give the same plan");
+    work.limit = a.peak_bytes / 2;
+    cr_assert(plan_compute(model, &work, &b, &error) == JSC_OK, "%s", error.text);
+    cr_expect(b.chunk < a.chunk && b.chunk * b.chunks >= 500, "chunk %d of %d", b.chunk, a.chunk);
+    cr_expect(le(ullong, (unsigned long long)b.peak_bytes, (unsigned long long)work.limit));
+    work.limit = 10000;
+    cr_expect(eq(int, (int)plan_compute(model, &work, &b, &error), JSC_E_MEMORY));
+    cr_expect(strstr(error.text, "10000") != NULL && strstr(error.text, "40 tokens") != NULL, "%s", error.text);
+    jsc_model_close(model);
+}
+
+Test(engine, case_28_overflow_names_block_and_operation)
+{
+    struct setup u = set_up("cpu", 1, 4, 1, MLP_DIRECT);
+    jsc_error error = {0};
+    const int32_t pos[1] = {3};
+    double *cot = cotangents(1, u.d), *sums = NULL;
+    for (int i = 0; i < u.d; i++)
+        cot[i] *= 1e38; /* float overflows on the way down */
+    cr_assert(mem_new(&sums, (size_t)u.L * 4, NULL) == JSC_OK);
+    const struct pull p = {.S = 1, .B = 1, .pos = pos, .cot = cot, .layers = true, .sums = sums};
+    cr_expect(eq(int, (int)vjp_pull(u.trace, &p, &error), JSC_E_NUMERIC));
+    cr_expect(strstr(error.text, "backward pass") != NULL && strstr(error.text, "block") != NULL, "%s", error.text);
+    for (int i = 0; i < 4 * u.d; i++)
+        u.x[i] = 1e38;
+    cr_expect(eq(int, (int)forward_run(u.trace, u.x, 1, &error), JSC_E_NUMERIC));
+    cr_expect(strstr(error.text, "forward pass") != NULL && strstr(error.text, "block 0") != NULL, "%s", error.text);
+    mem_free(sums);
+    mem_free(cot);
+    tear_down(&u);
+}
