@@ -39,6 +39,17 @@ JSC_API jsc_status jsc_report_write(const jsc_attribution *attribution, const ch
 JSC_API jsc_status jsc_report_save(const jsc_attribution *attribution, const char *format, const jsc_report_options *options,
                                    const char *path, jsc_error *error);
 
+/**
+ * jsc_text_show: any bytes as one line of valid UTF-8 that drives no terminal: control and invisible characters and bytes that are no
+ * complete character are written out (\n, \x1b, <U+202E>, <0xE4>); if ascii, so is everything beyond ASCII.
+ *
+ * buffer  receives at most capacity bytes with its NUL, no part of a character; returns the length needed
+ */
+JSC_API size_t jsc_text_show(const char *bytes, size_t n, int ascii, char *buffer, size_t capacity);
+
+/** jsc_text_json: any bytes as a JSON string with its quotes; bytes that are no complete character stand as <0xE4>. Else as above. */
+JSC_API size_t jsc_text_json(const char *bytes, size_t n, char *buffer, size_t capacity);
+
 #ifdef __cplusplus
 }
 #endif

@@ -38,6 +38,17 @@ typedef struct jsc_vjp_request {
  */
 JSC_API jsc_status jsc_vjp(const jsc_model *model, const jsc_vjp_request *request, jsc_error *error);
 
+/**
+ * jsc_directions_read: a block of directions from a .npy file (float32 or float64, C order; one row, or rows x d_model).
+ *
+ * out      [rows][columns], freed by jsc_directions_free(); untouched on failure
+ * JSC_E_FILE, JSC_E_FORMAT  the text names the file and what is wrong with it
+ */
+JSC_API jsc_status jsc_directions_read(const char *path, double **out, size_t *rows, size_t *columns, jsc_error *error);
+
+/** jsc_directions_free: NULL is a no-op. */
+JSC_API void jsc_directions_free(double *directions);
+
 #ifdef __cplusplus
 }
 #endif

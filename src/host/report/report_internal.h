@@ -13,6 +13,7 @@ struct sink {
     jsc_status status; /* first failure; later output is dropped */
 };
 void sink_write(struct sink *sink, const char *bytes, size_t n);
+void sink_fail(struct sink *sink, jsc_status status, const char *what); /* keeps an earlier failure */
 void sink_puts(struct sink *sink, const char *text);
 void sink_printf(struct sink *sink, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -24,5 +25,45 @@ extern const struct report reports[];
 extern const size_t n_reports;
 void report_text(const jsc_attribution *a, const jsc_report_options *options, struct sink *sink);
 void report_json(const jsc_attribution *a, const jsc_report_options *options, struct sink *sink);
+
+/* ---- text_escape.c: one character of any bytes at a time ------------------------------------------------------------------- */
+
+/* One character, as it may stand in its place; never longer than this. */
+struct piece {
+    char text[16];
+    size_t n;
+    int cells; /* of a terminal */
+};
+/* Takes 1..4 bytes of text (n >= 1 left) and returns how many. Shown on a terminal: control and invisible characters, bytes that are no
+ * UTF-8 and, if ascii, all beyond ASCII are written out. */
+size_t piece_shown(const char *text, size_t n, bool ascii, struct piece *out);
+/* The same inside the quotes of a JSON string. */
+size_t piece_json(const char *text, size_t n, struct piece *out);
+
+/* ---- colour_ramp.c: share of the maximum -> colour or mark ------------------------------------------------------------------- */
+
+/* Escape sequence that opens the background for share (0..1) with readable letters on it; "" without colour. */
+void ramp_open(jsc_colour colour, double share, char out[48]);
+/* One of five marks of rising weight. */
+const char *ramp_mark(bool ascii, double share);
+/* score / largest in 0..1, whatever they are. */
+double ramp_share(double score, double largest);
+
+/* ---- parts of report_text.c ---------------------------------------------------------------------------------------------------- */
+
+struct text_report {
+    const jsc_attribution *a;
+    struct sink *sink;
+    jsc_colour colour;
+    bool ascii;
+    int width, top_k;
+};
+/* text_prompt.c: the prompt with a background per token, the target after token p; line: which row of scores. */
+void text_prompt(const struct text_report *r, size_t line);
+/* text_map.c: rows x tokens as shaded cells, or a summary where they do not fit. */
+void text_layers(const struct text_report *r, size_t line);
+void text_matrix(const struct text_report *r);
+/* report_text.c: text in quotes, cut to at most cells, padded to it if pad. */
+void text_quoted(const struct text_report *r, const char *text, int cells, bool pad);
 
 #endif

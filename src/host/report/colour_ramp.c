@@ -1,0 +1,72 @@
+/* colour_ramp.c: a share of the largest score as a background colour (ColorBrewer Blues) with readable letters, or as a mark. */
+#include "report_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static const unsigned char blues[9][3] = {{247, 251, 255}, {222, 235, 247}, {198, 219, 239}, {158, 202, 225}, {107, 174, 214},
+                                          {66, 146, 198},  {33, 113, 181},  {8, 81, 156},    {8, 48, 107}};
+/* The same ramp in the colours of 256-colour terminals, chosen by eye: the nearest ones turn lilac. White letters from the seventh on. */
+static const int blues_256[9] = {231, 189, 153, 110, 74, 32, 25, 18, 17};
+
+double ramp_share(double score, double largest)
+{
+    const double share = score / largest;
+    return share >= 1.0 ? 1.0 : share > 0.0 ? share : 0.0; /* NaN and the 0/0 of an all-zero row give 0 */
+}
+
+static void blend(double share, int rgb[3])
+{
+    const double place = ramp_share(share, 1.0) * 8.0;
+    const int low = place >= 8.0 ? 7 : (int)place;
+    for (int c = 0; c < 3; c++)
+        rgb[c] = (int)lrint(blues[low][c] + (place - low) * (blues[low + 1][c] - blues[low][c]));
+}
+
+/* Relative luminance as WCAG 2 defines it. */
+static double luminance(const int rgb[3])
+{
+    static const double weight[3] = {0.2126, 0.7152, 0.0722};
+    double sum = 0.0;
+    for (int c = 0; c < 3; c++) {
+        const double v = rgb[c] / 255.0;
+        sum += weight[c] * (v <= 0.04045 ? v / 12.92 : pow((v + 0.055) / 1.055, 2.4));
+    }
+    return sum;
+}
+
+/* Black or white letters, whichever stand out more: always more than 4.5 : 1. */
+static bool wants_white(const int rgb[3])
+{
+    const double l = luminance(rgb);
+    return 1.05 / (l + 0.05) > (l + 0.05) / 0.05;
+}
+
+static int fifth(double share)
+{
+    const int n = (int)(ramp_share(share, 1.0) * 5.0);
+    return n > 4 ? 4 : n;
+}
+
+void ramp_open(jsc_colour colour, double share, char out[48])
+{
+    static const char *const sixteen[5] = {"107;30", "106;30", "46;30", "104;97", "44;97"};
+    int rgb[3];
+    blend(share, rgb);
+    out[0] = '\0';
+    if (colour == JSC_COLOUR_TRUE) {
+        const int letters = wants_white(rgb) ? 255 : 0;
+        (void)snprintf(out, 48, "\033[48;2;%d;%d;%d;38;2;%d;%d;%dm", rgb[0], rgb[1], rgb[2], letters, letters, letters);
+    } else if (colour == JSC_COLOUR_256) {
+        const int stop = (int)lrint(ramp_share(share, 1.0) * 8.0);
+        (void)snprintf(out, 48, "\033[48;5;%d;38;5;%dm", blues_256[stop], stop >= 6 ? 231 : 16);
+    } else if (colour == JSC_COLOUR_16)
+        (void)snprintf(out, 48, "\033[%sm", sixteen[fifth(share)]);
+}
+
+const char *ramp_mark(bool ascii, double share)
+{
+    static const char *const plain[5] = {" ", ".", ":", "*", "#"};
+    static const char *const unicode[5] = {"·", "░", "▒", "▓", "█"};
+    return (ascii ? plain : unicode)[fifth(share)];
+}
