@@ -196,6 +196,24 @@ jsc_status config_from_json(const char *path, const json_t *root, const struct c
 jsc_status config_family_gguf(const struct gguf *gguf, char *out, size_t capacity, jsc_error *error);
 jsc_status config_from_gguf(const struct gguf *gguf, const struct config_defaults *defaults, struct config *out, jsc_error *error);
 void config_free(struct config *config);
+/* Parts of the two readers. path: the file, for messages. */
+jsc_status config_rope_json(const char *path, const json_t *root, const struct config_defaults *defaults, struct config *out, jsc_error *error);
+jsc_status config_warn(struct config *config, jsc_error *error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+jsc_status config_check(const char *path, struct config *config, jsc_error *error); /* fields against each other; fills h */
+/* Ranges of fields, the same in both formats. */
+#define LAYERS_MAX   512 /* llama.cpp's own limit */
+#define WIDTH_MAX    (1 << 20)
+#define MLP_MAX      (1 << 24)
+#define HEADS_MAX    65536
+#define HEAD_MAX     65536
+#define VOCAB_MAX    (1 << 28)
+#define POSITION_MAX INT32_MAX
+#define EPS_MIN      1e-12
+#define EPS_MAX      0.1
+#define THETA_MIN    1.01
+#define THETA_MAX    1e15
+#define FACTOR_MIN   1.0
+#define FACTOR_MAX   1e6
 
 /* ---- tokenizer.c: the pipeline of tokenizer.json and of GGUF metadata ---------------------------------------------------------------- */
 

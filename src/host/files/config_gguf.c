@@ -1,0 +1,252 @@
+/* config_gguf.c: GGUF metadata -> the same description of sizes and options that config.c makes from config.json. */
+#include "files_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+struct keys {
+    const struct gguf *g;
+    const char *family;
+    int64_t n_layers;
+    char name[128]; /* the key built last */
+};
+
+/* "llama.block_count" */
+static const char *key(struct keys *k, const char *tail)
+{
+    (void)snprintf(k->name, sizeof k->name, "%s.%s", k->family, tail);
+    return k->name;
+}
+
+jsc_status config_family_gguf(const struct gguf *gguf, char *out, size_t capacity, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const char *name = NULL;
+    size_t n = 0;
+    TRY(gguf_get_string(gguf, "general.architecture", &name, &n, NULL, error));
+    if (name == NULL)
+        FAIL(JSC_E_FORMAT, "%s: general.architecture is absent, so the model's family is unknown", gguf->path);
+    if (n == 0 || n >= capacity || memchr(name, 0, n) != NULL || utf8_check(name, n) < n)
+        FAIL(JSC_E_UNSUPPORTED, "%s: general.architecture \"%.*s\" is not implemented", gguf->path, n < 60 ? (int)n : 60, name);
+    memcpy(out, name, n);
+    out[n] = '\0';
+done:
+    return status;
+}
+
+static jsc_status required(struct keys *k, const char *tail, int64_t high, int64_t *out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    bool present = false;
+    TRY(gguf_get_int(k->g, key(k, tail), 1, high, out, &present, error));
+    if (!present)
+        FAIL(JSC_E_FORMAT, "%s: %s is absent", k->g->path, k->name);
+done:
+    return status;
+}
+
+/* A count that may be a list with one number per block: then all must be equal. */
+static jsc_status per_layer(struct keys *k, const char *tail, int64_t high, int64_t *out, bool *present, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const struct gguf_value *v = gguf_find(k->g, key(k, tail));
+    *present = v != NULL;
+    if (v == NULL || v->type != GGUF_ARRAY)
+        return gguf_get_int(k->g, k->name, 1, high, out, present, error);
+    int64_t value = 0;
+    uint64_t first = 0, element = 0;
+    const size_t size = v->count > 0 ? (size_t)(v->n_bytes / v->count) : 0;
+    if (size == 0 || size > sizeof first || v->element == GGUF_STRING || v->element == GGUF_F32 || v->element == GGUF_F64 ||
+        v->element == GGUF_BOOL)
+        FAIL(JSC_E_FORMAT, "%s: %s is not a list of whole numbers", k->g->path, k->name);
+    if (v->count != (uint64_t)k->n_layers)
+        FAIL(JSC_E_FORMAT, "%s: %s has %" PRIu64 " numbers for %" PRId64 " blocks", k->g->path, k->name, v->count, k->n_layers);
+    for (uint64_t i = 0; i < v->count; i++) {
+        memcpy(&element, v->bytes + i * size, size);
+        if (i == 0)
+            first = element;
+        if (element != first)
+            FAIL(JSC_E_UNSUPPORTED, "%s: %s differs from block to block, which is not implemented", k->g->path, k->name);
+    }
+    value = first <= (uint64_t)high ? (int64_t)first : -1; /* a negative number has high bits set */
+    if (value < 1)
+        FAIL(JSC_E_FORMAT, "%s: %s: its numbers are outside 1 to %" PRId64, k->g->path, k->name, high);
+    *out = value;
+done:
+    return status;
+}
+
+static jsc_status read_sizes(struct keys *k, struct config *c, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    bool present = false;
+    int64_t value_length = 0;
+    TRY(required(k, "block_count", LAYERS_MAX, &c->n_layers, error));
+    k->n_layers = c->n_layers;
+    TRY(required(k, "embedding_length", WIDTH_MAX, &c->d, error));
+    TRY(required(k, "context_length", POSITION_MAX, &c->max_position, error));
+    TRY(per_layer(k, "feed_forward_length", MLP_MAX, &c->f, &present, error));
+    if (!present)
+        FAIL(JSC_E_FORMAT, "%s: %s is absent", k->g->path, k->name);
+    TRY(per_layer(k, "attention.head_count", HEADS_MAX, &c->H, &present, error));
+    if (!present)
+        FAIL(JSC_E_FORMAT, "%s: %s is absent", k->g->path, k->name);
+    c->K = c->H;
+    TRY(per_layer(k, "attention.head_count_kv", HEADS_MAX, &c->K, &c->K_present, error));
+    TRY(gguf_get_int(k->g, key(k, "attention.key_length"), 1, HEAD_MAX, &c->h, &c->h_present, error));
+    if (c->h == 0 && c->d % c->H == 0)
+        c->h = c->d / c->H;
+    TRY(gguf_get_int(k->g, key(k, "attention.value_length"), 1, HEAD_MAX, &value_length, &present, error));
+    if (present && value_length != c->h)
+        FAIL(JSC_E_UNSUPPORTED, "%s: %s is %" PRId64 ", keys have %" PRId64 " components: different lengths are not implemented",
+             k->g->path, k->name, value_length, c->h);
+    /* the vocabulary: as declared, else the rows of the embedding, else the tokens */
+    const struct tensor *embed = k->g->tensors != NULL ? tensor_find(k->g->tensors, "token_embd.weight") : NULL;
+    const struct gguf_value *tokens = gguf_find(k->g, "tokenizer.ggml.tokens");
+    c->vocab = embed != NULL && embed->rank == 2              ? (int64_t)embed->shape[0]
+               : tokens != NULL && tokens->type == GGUF_ARRAY ? (int64_t)tokens->count
+                                                              : 0;
+    TRY(gguf_get_int(k->g, key(k, "vocab_size"), 1, VOCAB_MAX, &c->vocab, NULL, error));
+    if (c->vocab < 1 || c->vocab > VOCAB_MAX)
+        FAIL(JSC_E_FORMAT, "%s: a vocabulary of %" PRId64 " tokens is outside 1 to %d", k->g->path, c->vocab, VOCAB_MAX);
+done:
+    return status;
+}
+
+/* ---- rotary ---------------------------------------------------------------------------------------------------------------- */
+
+static jsc_status read_yarn(struct keys *k, struct config *c, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    double attn = 1.0, ext = 1.0;
+    bool present = false;
+    c->beta_fast = 32.0;
+    c->beta_slow = 1.0;
+    TRY(gguf_get_double(k->g, key(k, "rope.scaling.yarn_beta_fast"), 1e-6, 1e6, &c->beta_fast, NULL, error));
+    TRY(gguf_get_double(k->g, key(k, "rope.scaling.yarn_beta_slow"), 1e-6, 1e6, &c->beta_slow, NULL, error));
+    if (!(c->beta_fast > c->beta_slow))
+        FAIL(JSC_E_FORMAT, "%s: yarn_beta_fast %g is not above yarn_beta_slow %g", k->g->path, c->beta_fast, c->beta_slow);
+    TRY(gguf_get_double(k->g, key(k, "rope.scaling.yarn_ext_factor"), -1e6, 1e6, &ext, NULL, error));
+    if (ext != 1.0 && !(ext < 0.0)) /* below 0: not set */
+        FAIL(JSC_E_UNSUPPORTED, "%s: %s %g is not implemented, only 1", k->g->path, k->name, ext);
+    if (gguf_find(k->g, key(k, "rope.scaling.yarn_log_multiplier")) != NULL)
+        FAIL(JSC_E_UNSUPPORTED, "%s: %s is not implemented", k->g->path, k->name);
+    TRY(gguf_get_double(k->g, key(k, "rope.scaling.attn_factor"), 1e-6, 1e6, &attn, &present, error));
+    if (!present)
+        TRY(gguf_get_double(k->g, key(k, "rope.scaling.yarn_attn_factor"), 1e-6, 1e6, &attn, &present, error));
+    if (present) /* llama.cpp multiplies it with its own */
+        c->attention_factor = attn * (0.1 * log(c->factor) + 1.0);
+done:
+    return status;
+}
+
+/* Type none | linear | yarn; absent: linear, with the factor that stands there or 1. */
+static jsc_status read_scaling(struct keys *k, struct config *c, jsc_error *error)
+{
+    static const char *const names[] = {"none", "linear", "yarn"};
+    static const enum rope_scaling types[] = {ROPE_NONE, ROPE_LINEAR, ROPE_YARN};
+    jsc_status status = JSC_OK;
+    const char *type = "linear";
+    size_t n = 6, i = 0;
+    bool present = false;
+    TRY(gguf_get_string(k->g, key(k, "rope.scaling.type"), &type, &n, NULL, error));
+    while (i < 3 && (strlen(names[i]) != n || memcmp(names[i], type, n) != 0))
+        i++;
+    if (i == 3)
+        FAIL(JSC_E_UNSUPPORTED, "%s: %s \"%.*s\" is not implemented (only none, linear, yarn)", k->g->path, k->name, n < 60 ? (int)n : 60,
+             type);
+    c->scaling = types[i];
+    TRY(gguf_get_double(k->g, key(k, "rope.scale_linear"), FACTOR_MIN, FACTOR_MAX, &c->factor, &present, error)); /* old name */
+    TRY(gguf_get_double(k->g, key(k, "rope.scaling.factor"), 0.0, FACTOR_MAX, &c->factor, NULL, error));
+    if (c->factor == 0.0) /* written by old converters for "none" */
+        c->factor = 1.0;
+    if (c->factor < FACTOR_MIN)
+        FAIL(JSC_E_FORMAT, "%s: %s is %g, outside %g to %g", k->g->path, k->name, c->factor, FACTOR_MIN, FACTOR_MAX);
+    if (c->scaling == ROPE_LINEAR && c->factor == 1.0)
+        c->scaling = ROPE_NONE;
+    c->original_max_position = (double)c->max_position;
+    TRY(gguf_get_double(k->g, key(k, "rope.scaling.original_context_length"), 1.0, POSITION_MAX, &c->original_max_position, NULL, error));
+    if (c->scaling == ROPE_YARN)
+        TRY(read_yarn(k, c, error));
+    if (c->scaling != ROPE_NONE)
+        (void)snprintf(c->scaling_name, sizeof c->scaling_name, "%s", names[i]);
+done:
+    return status;
+}
+
+/* Llama 3's scaling is a tensor of divisors; no key says so. */
+static jsc_status read_factors(struct keys *k, struct config *c, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    if (k->g->tensors == NULL)
+        goto done;
+    if (tensor_find(k->g->tensors, "rope_factors_long.weight") != NULL || tensor_find(k->g->tensors, "rope_factors_short.weight") != NULL)
+        FAIL(JSC_E_UNSUPPORTED, "%s: rotary scaling of type longrope (tensor rope_factors_long.weight) is not implemented", k->g->path);
+    if (tensor_find(k->g->tensors, "rope_freqs.weight") == NULL)
+        goto done;
+    if (c->scaling != ROPE_NONE)
+        FAIL(JSC_E_UNSUPPORTED, "%s: rotary scaling of type %s together with rope_freqs.weight is not implemented", k->g->path,
+             c->scaling_name);
+    c->scaling = ROPE_FACTORS;
+    (void)snprintf(c->scaling_name, sizeof c->scaling_name, "rope_freqs.weight");
+done:
+    return status;
+}
+
+static jsc_status read_rope(struct keys *k, const struct config_defaults *defaults, struct config *c, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    int64_t rotated = 0;
+    bool present = false;
+    c->rope_theta = defaults->rope_theta;
+    TRY(gguf_get_double(k->g, key(k, "rope.freq_base"), THETA_MIN, THETA_MAX, &c->rope_theta, NULL, error));
+    TRY(gguf_get_int(k->g, key(k, "rope.dimension_count"), 1, HEAD_MAX, &rotated, &present, error));
+    if (present && strcmp(k->family, "llama") == 0 && rotated != c->h)
+        FAIL(JSC_E_FORMAT, "%s: %s is %" PRId64 ", the head size is %" PRId64 ": they must be equal", k->g->path, k->name, rotated, c->h);
+    if (present && rotated > c->h)
+        FAIL(JSC_E_FORMAT, "%s: %s is %" PRId64 ", more than the head size %" PRId64, k->g->path, k->name, rotated, c->h);
+    if (present)
+        c->partial_rotary = (double)rotated / (double)c->h;
+    TRY(read_scaling(k, c, error));
+    TRY(read_factors(k, c, error));
+done:
+    return status;
+}
+
+/* ---- the rest -------------------------------------------------------------------------------------------------------------- */
+
+static jsc_status read_options(struct keys *k, const struct config_defaults *defaults, struct config *c, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const char *name = "";
+    size_t n = 0;
+    c->norm_eps = defaults->norm_eps;
+    TRY(gguf_get_double(k->g, key(k, "attention.layer_norm_rms_epsilon"), EPS_MIN, EPS_MAX, &c->norm_eps, NULL, error));
+    c->tied = tensor_find(k->g->tensors, "output.weight") == NULL; /* no own head: the embedding is the head */
+    TRY(gguf_get_int(k->g, "tokenizer.ggml.bos_token_id", 0, c->vocab - 1, &c->bos_id, NULL, error));
+    TRY(gguf_get_int(k->g, "tokenizer.ggml.eos_token_id", 0, c->vocab - 1, &c->eos_id, NULL, error));
+    TRY(gguf_get_string(k->g, "general.name", &name, &n, NULL, error));
+    (void)snprintf(c->name, sizeof c->name, "%.*s", n < sizeof c->name ? (int)n : (int)sizeof c->name - 1, name);
+    if (utf8_check(c->name, strlen(c->name)) < strlen(c->name)) /* cut in a character, or no text at all */
+        c->name[utf8_check(c->name, strlen(c->name))] = '\0';
+done:
+    return status;
+}
+
+jsc_status config_from_gguf(const struct gguf *gguf, const struct config_defaults *defaults, struct config *out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct config c = {.bos_id = -1, .eos_id = -1, .partial_rotary = 1.0, .factor = 1.0, .gguf = true};
+    struct keys k = {.g = gguf, .family = c.family};
+    TRY(config_family_gguf(gguf, c.family, sizeof c.family, error));
+    TRY(read_sizes(&k, &c, error));
+    TRY(read_rope(&k, defaults, &c, error));
+    TRY(read_options(&k, defaults, &c, error));
+    TRY(config_check(gguf->path, &c, error));
+    *out = c;
+    c.warnings = NULL;
+done:
+    config_free(&c);
+    return status;
+}
