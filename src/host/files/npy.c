@@ -148,7 +148,7 @@ jsc_status npy_read(const char *path, double **out, size_t *rows, size_t *column
 {
     jsc_status status = JSC_OK;
     struct file *file = NULL;
-    struct npy y;
+    struct npy y = {0};
     double *values = NULL;
     size_t n = 0, bytes = 0;
     TRY(file_open(path, &file, error));

@@ -290,7 +290,8 @@ static int compare_extents(const void *a, const void *b)
 static jsc_status check_size(struct tensor *t, const struct extent *e, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    struct strbuf shape = {0};
+    char text[TENSOR_RANK_MAX * 22 + 1] = ""; /* the shape */
+    size_t n = 0;
     unsigned bits = 0;
     uint64_t elements = 1, all = 0;
     bool fits = true;
@@ -299,9 +300,8 @@ static jsc_status check_size(struct tensor *t, const struct extent *e, jsc_error
             bits = types[i].bits;
     for (int i = 0; i < t->rank; i++) {
         fits = fits && !__builtin_mul_overflow(elements, t->shape[i], &elements);
-        strbuf_printf(&shape, "%s%" PRIu64, i > 0 ? ", " : "", t->shape[i]);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%" PRIu64, i > 0 ? ", " : "", t->shape[i]);
     }
-    const char *text = shape.text != NULL ? shape.text : "";
     if (!fits || __builtin_mul_overflow(elements, (uint64_t)bits, &all))
         FAIL(JSC_E_FORMAT, "%s: tensor %s: the size of shape [%s] in %s overflows", t->file, t->name, text, t->type_name);
     if (all % 8 != 0)
@@ -312,7 +312,6 @@ static jsc_status check_size(struct tensor *t, const struct extent *e, jsc_error
     t->n_elements = elements;
     t->n_bytes = all / 8;
 done:
-    strbuf_free(&shape);
     return status;
 }
 
