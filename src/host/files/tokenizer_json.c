@@ -1,0 +1,346 @@
+/* tokenizer_json.c: opens tokenizer.json and applies tokenizer_config.json. */
+#include "tokenizer_internal.h"
+
+#include <string.h>
+
+/* The id of a vocabulary entry. */
+static jsc_status get_id(const struct tokenizer *tok, const char *token, const json_t *value, int32_t *id, jsc_error *error)
+{
+    if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > INT32_MAX)
+        return status_set(error, JSC_E_FORMAT, "%s: token \"%.64s\": its id is not an integer from 0 to %d", tok->path, token, INT32_MAX);
+    *id = (int32_t)json_integer_value(value);
+    return JSC_OK;
+}
+
+/* vocab: {token: id}. */
+static jsc_status read_vocab(struct tokenizer *tok, const json_t *vocab, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    size_t bytes = 0, outside = 0;
+    for (void *at = json_object_iter((json_t *)vocab); at != NULL; at = json_object_iter_next((json_t *)vocab, at))
+        bytes += strlen(json_object_iter_key(at));
+    TRY(vocab_reserve(&tok->vocab, json_object_size(vocab), bytes, error));
+    for (void *at = json_object_iter((json_t *)vocab); at != NULL; at = json_object_iter_next((json_t *)vocab, at)) {
+        const char *token = json_object_iter_key(at);
+        int32_t id = 0;
+        TRY(get_id(tok, token, json_object_iter_value(at), &id, error));
+        TRY(vocab_add(&tok->vocab, token, strlen(token), id, error));
+        outside += (size_t)id >= tok->rows;
+    }
+    if (outside > 0)
+        TRY(tokenizer_warn(tok, error, "%s: %zu tokens have ids beyond the embedding's %zu rows; texts that need them are refused",
+                           tok->path, outside, tok->rows));
+done:
+    return status;
+}
+
+/* One merge, "left right" or ["left", "right"]. */
+static jsc_status read_merge(struct tokenizer *tok, size_t number, const json_t *merge, jsc_error *error)
+{
+    const json_t *left = json_array_get(merge, 0), *right = json_array_get(merge, 1);
+    if (json_is_array(merge) && json_array_size(merge) == 2 && json_is_string(left) && json_is_string(right))
+        return tokenizer_add_merge(tok, number, json_string_value(left), json_string_length(left), json_string_value(right),
+                                   json_string_length(right), error);
+    if (json_is_string(merge)) {
+        const char *text = json_string_value(merge);
+        const size_t n = json_string_length(merge);
+        const char *space = memchr(text, ' ', n);
+        if (n >= 8 && memcmp(text, "#version", 8) == 0)
+            return JSC_OK;
+        if (space != NULL && memchr(space + 1, ' ', n - (size_t)(space + 1 - text)) == NULL)
+            return tokenizer_add_merge(tok, number, text, (size_t)(space - text), space + 1, n - (size_t)(space + 1 - text), error);
+    }
+    return status_set(error, JSC_E_FORMAT, "%s: merge %zu is neither a text of two parts nor a list of two texts", tok->path, number);
+}
+
+static jsc_status read_merges(struct tokenizer *tok, const json_t *merges, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    if (!json_is_array(merges))
+        FAIL(JSC_E_FORMAT, "%s: model.merges is not a list", tok->path);
+    TRY(pair_reserve(&tok->merges, json_array_size(merges), error));
+    for (size_t i = 0; i < json_array_size(merges); i++)
+        TRY(read_merge(tok, i, json_array_get(merges, i), error));
+done:
+    return status;
+}
+
+/* dropout makes the ids random, affixes change every lookup. */
+static jsc_status refuse_options(struct tokenizer *tok, const json_t *model, jsc_error *error)
+{
+    static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
+    jsc_status status = JSC_OK;
+    double dropout = 0;
+    TRY(json_get_double(tok->path, model, "dropout", 0, 1, &dropout, NULL, error));
+    if (dropout > 0)
+        TRY(tokenizer_refuse(tok, error, "model with dropout is not implemented"));
+    for (int i = 0; i < 2; i++) {
+        const char *text = NULL;
+        bool present = false;
+        TRY(json_get_string(tok->path, model, affixes[i], &text, &present, error));
+        if (present && text[0] != '\0')
+            TRY(tokenizer_refuse(tok, error, "model with %s \"%.32s\" is not implemented", affixes[i], text));
+    }
+done:
+    return status;
+}
+
+static jsc_status read_bpe(struct tokenizer *tok, const json_t *model, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const char *unk = NULL;
+    bool present = false;
+    const json_t *vocab = json_object_get(model, "vocab");
+    if (!json_is_object(vocab))
+        FAIL(JSC_E_FORMAT, "%s: model.vocab is not an object", tok->path);
+    TRY(read_vocab(tok, vocab, error));
+    TRY(read_merges(tok, json_object_get(model, "merges"), error));
+    TRY(json_get_bool(tok->path, model, "ignore_merges", &tok->ignore_merges, NULL, error));
+    TRY(json_get_bool(tok->path, model, "byte_fallback", &tok->byte_fallback, NULL, error));
+    TRY(json_get_bool(tok->path, model, "fuse_unk", &tok->fuse_unk, NULL, error));
+    TRY(json_get_string(tok->path, model, "unk_token", &unk, &present, error));
+    if (present)
+        TRY(mem_strdup(&tok->unk_token, unk, error));
+    TRY(refuse_options(tok, model, error));
+done:
+    return status;
+}
+
+/* Other kinds of models: text is refused, the token texts are read where the layout allows. */
+static jsc_status read_other_model(struct tokenizer *tok, const json_t *model, const char *type, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const json_t *vocab = json_object_get(model, "vocab");
+    TRY(tokenizer_refuse(tok, error, "model type \"%.64s\" is not implemented", type));
+    if (json_is_object(vocab))
+        TRY(read_vocab(tok, vocab, error));
+    for (size_t i = 0; i < json_array_size(vocab); i++) { /* Unigram: [text, score], the id is the place */
+        const json_t *text = json_array_get(json_array_get(vocab, i), 0);
+        if (json_is_string(text) && vocab_find(&tok->vocab, json_string_value(text), json_string_length(text)) < 0)
+            TRY(vocab_add(&tok->vocab, json_string_value(text), json_string_length(text), (int32_t)i, error));
+    }
+done:
+    return status;
+}
+
+static jsc_status read_model(struct tokenizer *tok, const json_t *model, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const char *type = "BPE";
+    if (!json_is_object(model))
+        FAIL(JSC_E_FORMAT, "%s: has no model", tok->path);
+    TRY(json_get_string(tok->path, model, "type", &type, NULL, error));
+    if (strcmp(type, "BPE") == 0)
+        TRY(read_bpe(tok, model, error));
+    else
+        TRY(read_other_model(tok, model, type, error));
+done:
+    return status;
+}
+
+static jsc_status get_added_flag(const struct tokenizer *tok, const json_t *item, const char *key, bool *out, jsc_error *error)
+{
+    bool present = false;
+    const jsc_status status = json_get_bool(tok->path, item, key, out, &present, error);
+    return status != JSC_OK || present ? status : status_set(error, JSC_E_FORMAT, "%s: an added token has no \"%s\"", tok->path, key);
+}
+
+/* The reference gives an added token the id of the vocabulary, else the next free one, whatever the file says; where the two differ the file
+ * cannot be meant for it. last: the largest id given so far, -1 at first. */
+static jsc_status read_added_token(struct tokenizer *tok, const json_t *item, int64_t *last, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct added_token token = {0};
+    int64_t declared = -1;
+    bool present = false;
+    const json_t *content = json_object_get(item, "content");
+    if (!json_is_object(item) || !json_is_string(content))
+        FAIL(JSC_E_FORMAT, "%s: an added token has no content", tok->path);
+    const char *text = json_string_value(content);
+    const size_t n = json_string_length(content);
+    TRY(json_get_int(tok->path, item, "id", 0, INT32_MAX, &declared, &present, error));
+    TRY(get_added_flag(tok, item, "single_word", &token.single_word, error));
+    TRY(get_added_flag(tok, item, "lstrip", &token.lstrip, error));
+    TRY(get_added_flag(tok, item, "rstrip", &token.rstrip, error));
+    TRY(get_added_flag(tok, item, "normalized", &token.normalized, error));
+    TRY(get_added_flag(tok, item, "special", &token.special, error));
+    if (n == 0)
+        goto done; /* the reference ignores it too */
+    const int64_t size = (int64_t)tok->vocab.n;
+    int64_t id = vocab_find(&tok->vocab, text, n);
+    if (id < 0)
+        id = *last >= size ? *last + 1 : size;
+    if (!present || declared != id)
+        FAIL(JSC_E_FORMAT,
+             "%s: added token \"%.64s\": the file says id %lld, its own vocabulary makes it %lld; the file is damaged or of another model",
+             tok->path, text, (long long)declared, (long long)id);
+    *last = id > *last ? id : *last;
+    token.id = (int32_t)id;
+    TRY(tokenizer_add_added(tok, text, n, &token, error));
+done:
+    return status;
+}
+
+static jsc_status read_added_tokens(struct tokenizer *tok, const json_t *list, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    int64_t last = -1;
+    if (list == NULL || json_is_null(list))
+        return JSC_OK;
+    if (!json_is_array(list))
+        FAIL(JSC_E_FORMAT, "%s: added_tokens is not a list", tok->path);
+    for (size_t i = 0; i < json_array_size(list); i++)
+        TRY(read_added_token(tok, json_array_get(list, i), &last, error));
+done:
+    return status;
+}
+
+/* Looks for a decoder of this type, also inside a Sequence. */
+static const json_t *find_part(const json_t *node, const char *type, const char *list)
+{
+    const char *found = json_string_value(json_object_get(node, "type"));
+    if (found != NULL && strcmp(found, type) == 0)
+        return node;
+    const json_t *parts = json_object_get(node, list);
+    for (size_t i = 0; i < json_array_size(parts); i++) {
+        const json_t *part = json_array_get(parts, i);
+        found = json_string_value(json_object_get(part, "type"));
+        if (found != NULL && strcmp(found, type) == 0)
+            return part;
+    }
+    return NULL;
+}
+
+/* What each token stands for, as the decoder says (without one: as the pre-tokeniser does). Added tokens stand for themselves. */
+static jsc_status read_texts(struct tokenizer *tok, const json_t *root, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const json_t *decoder = json_object_get(root, "decoder"), *pre = json_object_get(root, "pre_tokenizer");
+    const json_t *replace = find_part(decoder, "Replace", "decoders");
+    const char *mark = json_string_value(json_object_get(json_object_get(replace, "pattern"), "String"));
+    enum token_style style = TOKEN_RAW;
+    if (find_part(decoder, "ByteLevel", "decoders") != NULL ||
+        (!json_is_object(decoder) && find_part(pre, "ByteLevel", "pretokenizers") != NULL))
+        style = TOKEN_BYTE_LEVEL;
+    else if (find_part(decoder, "Metaspace", "decoders") != NULL || (mark != NULL && strcmp(mark, "\xe2\x96\x81") == 0) ||
+             (!json_is_object(decoder) && find_part(pre, "Metaspace", "pretokenizers") != NULL))
+        style = TOKEN_METASPACE;
+    const bool hex = tok->byte_fallback || find_part(decoder, "ByteFallback", "decoders") != NULL;
+    for (size_t i = 0; i < tok->vocab.n; i++) {
+        const struct vocab_entry *e = &tok->vocab.entries[i];
+        TRY(tokenizer_set_text(tok, e->id, tok->vocab.bytes + e->start, e->n, style, hex, error));
+    }
+    for (size_t i = 0; i < tok->n_added; i++) {
+        const struct vocab_entry *e = &tok->added_text.entries[i];
+        TRY(tokenizer_set_text(tok, tok->added[i].id, tok->added_text.bytes + e->start, e->n, TOKEN_RAW, false, error));
+    }
+done:
+    return status;
+}
+
+static jsc_status describe(struct tokenizer *tok, const char *stages, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct strbuf line = {0};
+    size_t tokens = tok->vocab.n;
+    for (size_t i = 0; i < tok->n_added; i++) {
+        const struct vocab_entry *e = &tok->added_text.entries[i];
+        tokens += vocab_find(&tok->vocab, tok->added_text.bytes + e->start, e->n) < 0;
+    }
+    strbuf_printf(&line, "%s from tokenizer.json, pre-tokeniser %s, %zu tokens", tok->refusal == NULL ? "BPE" : "ids only",
+                  stages != NULL ? stages : "none", tokens);
+    if (line.failed)
+        FAIL(JSC_E_MEMORY, "no memory to describe the tokeniser");
+    tok->description = line.text;
+    line.text = NULL;
+done:
+    strbuf_free(&line);
+    return status;
+}
+
+static jsc_status read_root(struct tokenizer *tok, const json_t *root, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    jsc_error why = {0};
+    struct strbuf names = {0};
+    if (!json_is_object(root))
+        FAIL(JSC_E_FORMAT, "%s: is not a JSON object", tok->path);
+    TRY(read_model(tok, json_object_get(root, "model"), error));
+    TRY(read_added_tokens(tok, json_object_get(root, "added_tokens"), error));
+    TRY(tokenizer_absorb(tok, tokenizer_read_normalizer(tok, json_object_get(root, "normalizer"), 0, &why), &why, error));
+    TRY(tokenizer_absorb(tok, tokenizer_read_pre_tokenizer(tok, json_object_get(root, "pre_tokenizer"), 0, &names, &why), &why, error));
+    TRY(tokenizer_absorb(tok, tokenizer_read_post_processor(tok, json_object_get(root, "post_processor"), 0, &why), &why, error));
+    if (json_is_object(json_object_get(root, "truncation")))
+        TRY(tokenizer_warn(tok, error, "%s: asks for truncation, which is ignored: texts are never cut", tok->path));
+    tok->bos = tok->n_prefix > 0 ? tok->prefix[0] : -1;
+    TRY(read_texts(tok, root, error));
+    TRY(tokenizer_finish(tok, error));
+    TRY(describe(tok, names.text, error));
+done:
+    strbuf_free(&names);
+    return status;
+}
+
+jsc_status tokenizer_from_json(const char *path, const char *text, size_t n, size_t rows, struct tokenizer **out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    json_t *root = NULL;
+    struct tokenizer *tok = NULL;
+    TRY(json_parse(path, text, n, &root, error));
+    TRY(tokenizer_new(path, rows, &tok, error));
+    TRY(read_root(tok, root, error));
+    *out = tok;
+    tok = NULL;
+done:
+    json_decref(root);
+    tokenizer_free(tok);
+    return status;
+}
+
+/* "bos_token": "<s>" or {"content": "<s>", ...}; *id stays if there is none. */
+static jsc_status get_named_token(struct tokenizer *tok, const char *path, const json_t *root, const char *key, int32_t *id,
+                                  jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const json_t *value = json_object_get(root, key);
+    if (json_is_object(value))
+        value = json_object_get(value, "content");
+    if (!json_is_string(value))
+        return JSC_OK;
+    int32_t found = tokenizer_added_find(tok, json_string_value(value), json_string_length(value));
+    if (found < 0)
+        found = vocab_find(&tok->vocab, json_string_value(value), json_string_length(value));
+    if (found >= 0)
+        *id = found;
+    else
+        TRY(tokenizer_warn(tok, error, "%s: %s \"%.64s\" is not in the vocabulary and is ignored", path, key, json_string_value(value)));
+done:
+    return status;
+}
+
+jsc_status tokenizer_apply_config(struct tokenizer *tok, const char *path, const char *text, size_t n, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    json_t *root = NULL;
+    bool adds_bos = false, adds_eos = false, bos_said = false, eos_said = false;
+    if (text == NULL)
+        return JSC_OK;
+    TRY(json_parse(path, text, n, &root, error));
+    if (!json_is_object(root))
+        FAIL(JSC_E_FORMAT, "%s: is not a JSON object", path);
+    TRY(get_named_token(tok, path, root, "bos_token", &tok->bos, error));
+    TRY(get_named_token(tok, path, root, "eos_token", &tok->eos, error));
+    TRY(json_get_bool(path, root, "add_bos_token", &adds_bos, &bos_said, error));
+    TRY(json_get_bool(path, root, "add_eos_token", &adds_eos, &eos_said, error));
+    if (bos_said || eos_said) { /* one of them said: transformers makes a template of these two and drops the file's own */
+        TRY(mem_reserve(&tok->prefix, &tok->prefix_capacity, 1, error));
+        TRY(mem_reserve(&tok->suffix, &tok->suffix_capacity, 1, error));
+        tok->prefix[0] = tok->bos;
+        tok->suffix[0] = tok->eos;
+        tok->n_prefix = adds_bos && tok->bos >= 0;
+        tok->n_suffix = adds_eos && tok->eos >= 0;
+    }
+done:
+    json_decref(root);
+    return status;
+}
