@@ -14,15 +14,15 @@ static void pull_query(const struct op_attention_vjp *op, size_t n, size_t i, co
     const size_t H = (size_t)op->H, K = (size_t)op->K, h = (size_t)op->h, g = n / (H / K), W = (H + 2 * K) * h, dW = (size_t)op->B * W;
     const size_t first = op->window > 0 && i + 1 > (size_t)op->window ? i + 1 - (size_t)op->window : 0;
     const double *q = base + i * W + n * h;
-    const double D = dot_ref(dout, o, h);
+    const double D = dot_ref(dout, o, h), scale = op->scale, cap = op->cap;
     double *dq = dbase + i * dW + n * h;
 
     for (size_t j = first; j <= i; j++) {
         const double *k = base + j * W + (H + g) * h, *v = base + j * W + (H + K + g) * h;
         double *dk = dbase + j * dW + (H + g) * h, *dv = dbase + j * dW + (H + K + g) * h;
-        const double s = attention_score_ref(q, k, h, op->scale, op->cap), P = exp(s - lse);
-        const double slope = op->cap > 0.0 ? 1.0 - (s / op->cap) * (s / op->cap) : 1.0;
-        const double dS = P * (dot_ref(dout, v, h) - D) * slope * op->scale;
+        const double s = attention_score_ref(q, k, h, scale, cap), P = exp(s - lse);
+        const double slope = cap > 0 ? 1 - (s / cap) * (s / cap) : 1;
+        const double dS = P * (dot_ref(dout, v, h) - D) * slope * scale;
         for (size_t c = 0; c < h; c++) {
             dv[c] += P * dout[c];
             dq[c] += dS * k[c];

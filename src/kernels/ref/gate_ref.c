@@ -1,4 +1,5 @@
-/* gate_ref.c: activations with their slopes; the gated and the plain middle of an MLP and its pull-back. */
+/* gate_ref.c: activations with their slopes; the gated and the plain middle of an MLP and its pull-back. Literals are integers, so that
+ * the same source in float stays in float. */
 #include "ref_internal.h"
 
 /* act(g), and act'(g) into *slope */
@@ -6,19 +7,20 @@ static double activate(enum act_kind act, double g, double *slope)
 {
     switch (act) {
     case ACT_SILU: {
-        const double s = 1.0 / (1.0 + exp(-g));
-        *slope = s * (1.0 + g * (1.0 - s));
+        const double s = 1 / (1 + exp(-g));
+        *slope = s * (1 + g * (1 - s));
         return g * s;
     }
     case ACT_GELU_TANH: {
         const double c = 0.7978845608028654, a = 0.044715; /* sqrt(2/pi) */
         const double t = tanh(c * (g + a * g * g * g));
-        *slope = 0.5 * (1.0 + t) + 0.5 * g * (1.0 - t * t) * c * (1.0 + 3.0 * a * g * g);
-        return 0.5 * g * (1.0 + t);
+        *slope = (1 + t) / 2 + g / 2 * (1 - t * t) * c * (1 + 3 * a * g * g);
+        return g / 2 * (1 + t);
     }
     case ACT_GELU_ERF: {
-        const double phi = 0.5 * erfc(-g * 0.7071067811865476); /* erfc: 1 + erf loses the digits of the left tail */
-        *slope = phi + g * 0.3989422804014327 * exp(-0.5 * g * g);
+        const double root = 0.7071067811865476, density = 0.3989422804014327; /* sqrt(1/2), 1/sqrt(2 pi) */
+        const double phi = erfc(-g * root) / 2;                               /* 1 + erf would lose the digits of the left tail */
+        *slope = phi + g * density * exp(-g * g / 2);
         return g * phi;
     }
     case ACT_RELU:

@@ -4,7 +4,7 @@
 jsc_status norm_ref(struct jsc_stream *stream, const struct op_norm *op, jsc_error *error)
 {
     const size_t d = (size_t)op->d;
-    const double *w = op->w, *b = op->b;
+    const double *w = op->w, *b = op->b, eps = op->eps;
     double *r = op->r, *mean = op->mean;
 
     (void)stream, (void)error;
@@ -19,7 +19,7 @@ jsc_status norm_ref(struct jsc_stream *stream, const struct op_norm *op, jsc_err
         }
         for (size_t j = 0; j < d; j++)
             squares += (x[j] - m) * (x[j] - m);
-        r[i] = 1.0 / sqrt(squares / (double)d + op->eps);
+        r[i] = 1 / sqrt(squares / (double)d + eps);
         for (size_t j = 0; j < d; j++) {
             const double y = (x[j] - m) * r[i] * w[j] + (b != NULL ? b[j] : 0.0);
             if (op->y != NULL)

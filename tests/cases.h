@@ -1,0 +1,233 @@
+/* cases.h: the one table of operation x shape, shared by tests and benchmarks. Awkward shapes first, then those of a real model.
+ *
+ * A case holds no pointers: Criterion hands it to another process. Fields that an operation does not use are 0; S, T and B that are 0
+ * mean 1. To add a case: a row. Rows marked `real` are at the size of SmolLM2-135M, which the float64 reference takes minutes for:
+ * tests cut them by case_for_test(), benchmarks take them as they are. */
+#ifndef JSC_CASES_H
+#define JSC_CASES_H
+
+#include "ops.h"
+
+enum case_op {
+    OP_EMBED,
+    OP_NORM,
+    OP_MATMUL,
+    OP_ROPE,
+    OP_ATTENTION,
+    OP_GATE,
+    OP_ADD,
+    OP_HEAD_VJP,
+    OP_MATMUL_VJP,
+    OP_NORM_VJP,
+    OP_GATE_VJP,
+    OP_MLP_COLLAPSE,
+    OP_ATTENTION_VJP,
+    OP_ROPE_VJP,
+    OP_SCATTER,
+    OP_FISHER_ROWS,
+    OP_GRAM,
+    OP_FISHER_APPLY,
+    OP_PROBES,
+    OP_COUNT
+};
+/* clang-format off: a row is a case */
+static const char *const case_op_names[OP_COUNT] = {
+    "embed",    "norm",         "matmul",        "rope",     "attention", "gate",        "add",  "head_vjp",     "matmul_vjp", "norm_vjp",
+    "gate_vjp", "mlp_collapse", "attention_vjp", "rope_vjp", "scatter",   "fisher_rows", "gram", "fisher_apply", "probes",
+};
+/* Which rows of a gradient live: all; those of one position per right-hand side (top block); those up to one (matrix). */
+enum case_live { LIVE_ALL, LIVE_TOP, LIVE_LAST };
+
+struct op_case {
+    enum case_op op;
+    char name[32];
+    int S, T, B;     /* sequences, tokens, right-hand sides */
+    int d, f;        /* matmul: k and n_out; else width and MLP width */
+    int H, K, h;     /* heads, kv heads, head size */
+    int window, rot; /* 0: none; rotated components */
+    int V, n;        /* rows of the head; tokens or terms used of it (fisher, head_vjp) */
+    double cap;      /* 0: none */
+    enum norm_kind norm;
+    enum act_kind act;
+    enum rope_layout rope;
+    enum mlp_form form;
+    enum case_live live;
+    bool gated, bias, accumulate, slope, real;
+};
+
+static const struct op_case op_cases[] = {
+    {OP_EMBED, "one row", .T = 1, .d = 1, .V = 3},
+    {OP_EMBED, "odd width", .T = 9, .d = 33, .V = 17},
+    {OP_EMBED, "smollm2", .T = 128, .d = 576, .V = 4096, .real = true},
+
+    {OP_NORM, "one element", .T = 1, .d = 1},
+    {OP_NORM, "one row", .T = 1, .d = 8},
+    {OP_NORM, "odd width", .S = 2, .T = 3, .d = 33},
+    {OP_NORM, "layer, one element", .T = 1, .d = 1, .norm = NORM_LAYER, .bias = true},
+    {OP_NORM, "layer, odd width", .T = 5, .d = 33, .norm = NORM_LAYER, .bias = true},
+    {OP_NORM, "layer, no bias", .T = 4, .d = 64, .norm = NORM_LAYER},
+    {OP_NORM, "smollm2", .T = 23, .d = 576, .real = true},
+    {OP_NORM, "smollm2, long", .T = 128, .d = 576, .real = true},
+
+    {OP_MATMUL, "1 x 1 x 1", .T = 1, .d = 1, .f = 1},
+    {OP_MATMUL, "one row", .T = 1, .d = 64, .f = 32},
+    {OP_MATMUL, "odd everything", .T = 7, .d = 33, .f = 65},
+    {OP_MATMUL, "bias", .T = 5, .d = 24, .f = 19, .bias = true},
+    {OP_MATMUL, "accumulate", .T = 17, .d = 48, .f = 40, .accumulate = true},
+    {OP_MATMUL, "accumulate, bias", .T = 3, .d = 31, .f = 9, .bias = true, .accumulate = true},
+    {OP_MATMUL, "sequences", .S = 3, .T = 11, .d = 40, .f = 72},
+    {OP_MATMUL, "smollm2 qkv", .T = 23, .d = 576, .f = 960, .real = true},
+    {OP_MATMUL, "smollm2 o", .T = 23, .d = 576, .f = 576, .accumulate = true, .real = true},
+    {OP_MATMUL, "smollm2 up", .T = 23, .d = 576, .f = 3072, .real = true},
+    {OP_MATMUL, "smollm2 down", .T = 23, .d = 1536, .f = 576, .accumulate = true, .real = true},
+    {OP_MATMUL, "smollm2 up, long", .T = 128, .d = 576, .f = 3072, .real = true},
+
+    {OP_ROPE, "one pair", .T = 1, .H = 1, .K = 1, .h = 2, .rot = 2},
+    {OP_ROPE, "gqa", .T = 5, .H = 4, .K = 2, .h = 8, .rot = 8},
+    {OP_ROPE, "part, odd head", .S = 2, .T = 7, .H = 3, .K = 1, .h = 7, .rot = 4},
+    {OP_ROPE, "interleaved", .T = 6, .H = 2, .K = 2, .h = 16, .rot = 16, .rope = ROPE_INTERLEAVED},
+    {OP_ROPE, "interleaved, part", .S = 2, .T = 3, .H = 2, .K = 1, .h = 9, .rot = 6, .rope = ROPE_INTERLEAVED},
+    {OP_ROPE, "smollm2", .T = 128, .H = 9, .K = 3, .h = 64, .rot = 64, .real = true},
+
+    {OP_ATTENTION, "one token", .T = 1, .H = 1, .K = 1, .h = 1},
+    {OP_ATTENTION, "K = 1", .T = 9, .H = 4, .K = 1, .h = 8},
+    {OP_ATTENTION, "K = H, odd head", .T = 10, .H = 3, .K = 3, .h = 7},
+    {OP_ATTENTION, "window 1", .T = 5, .H = 2, .K = 1, .h = 8, .window = 1},
+    {OP_ATTENTION, "window", .T = 19, .H = 4, .K = 2, .h = 16, .window = 5},
+    {OP_ATTENTION, "window longer than T", .T = 6, .H = 2, .K = 2, .h = 8, .window = 9},
+    {OP_ATTENTION, "cap that bites", .T = 12, .H = 2, .K = 1, .h = 8, .cap = 0.75},
+    {OP_ATTENTION, "sequences, cap, window", .S = 3, .T = 8, .H = 6, .K = 2, .h = 5, .window = 3, .cap = 1.5},
+    {OP_ATTENTION, "smollm2", .T = 23, .H = 9, .K = 3, .h = 64, .real = true},
+    {OP_ATTENTION, "smollm2, long", .T = 128, .H = 9, .K = 3, .h = 64, .real = true},
+
+    {OP_GATE, "one element", .T = 1, .f = 1, .gated = true},
+    {OP_GATE, "silu", .T = 5, .f = 33, .gated = true},
+    {OP_GATE, "gelu tanh", .T = 4, .f = 48, .gated = true, .act = ACT_GELU_TANH},
+    {OP_GATE, "gelu erf", .T = 3, .f = 31, .gated = true, .act = ACT_GELU_ERF},
+    {OP_GATE, "relu", .T = 3, .f = 17, .gated = true, .act = ACT_RELU},
+    {OP_GATE, "plain silu", .T = 2, .f = 19, .act = ACT_SILU},
+    {OP_GATE, "plain gelu tanh", .S = 2, .T = 3, .f = 29, .act = ACT_GELU_TANH},
+    {OP_GATE, "plain gelu erf", .T = 3, .f = 64, .act = ACT_GELU_ERF},
+    {OP_GATE, "plain relu", .T = 1, .f = 9, .act = ACT_RELU},
+    {OP_GATE, "smollm2", .T = 128, .f = 1536, .gated = true, .real = true},
+
+    {OP_ADD, "one element", .T = 1, .d = 1},
+    {OP_ADD, "odd", .T = 7, .d = 33},
+    {OP_ADD, "smollm2", .T = 128, .d = 576, .real = true},
+
+    {OP_HEAD_VJP, "one entry each", .B = 5, .d = 33, .V = 20, .n = 1},
+    {OP_HEAD_VJP, "contrast", .B = 3, .d = 16, .V = 9, .n = 2},
+    {OP_HEAD_VJP, "all rows", .B = 2, .d = 24, .V = 301, .n = 301},
+    {OP_HEAD_VJP, "smollm2, log-probability", .B = 4, .d = 576, .V = 4096, .n = 4096, .real = true},
+
+    {OP_MATMUL_VJP, "1 x 1 x 1", .T = 1, .B = 1, .d = 1, .f = 1},
+    {OP_MATMUL_VJP, "B = 1", .T = 9, .B = 1, .d = 32, .f = 48},
+    {OP_MATMUL_VJP, "odd everything", .T = 3, .B = 7, .d = 33, .f = 65},
+    {OP_MATMUL_VJP, "accumulate", .T = 2, .B = 5, .d = 40, .f = 24, .accumulate = true},
+    {OP_MATMUL_VJP, "sequences", .S = 2, .T = 5, .B = 3, .d = 64, .f = 17},
+    {OP_MATMUL_VJP, "smollm2 qkv", .T = 23, .B = 64, .d = 576, .f = 960, .real = true},
+    {OP_MATMUL_VJP, "smollm2 up", .T = 23, .B = 64, .d = 576, .f = 3072, .real = true},
+    {OP_MATMUL_VJP, "smollm2 down", .T = 23, .B = 64, .d = 1536, .f = 576, .real = true},
+    {OP_MATMUL_VJP, "smollm2 up, temperature", .T = 23, .B = 1, .d = 576, .f = 3072, .real = true},
+
+    {OP_NORM_VJP, "one element", .T = 1, .B = 1, .d = 1},
+    {OP_NORM_VJP, "B = 1", .T = 4, .B = 1, .d = 16},
+    {OP_NORM_VJP, "odd width", .S = 2, .T = 3, .B = 5, .d = 33},
+    {OP_NORM_VJP, "top", .S = 2, .T = 4, .B = 3, .d = 24, .live = LIVE_TOP},
+    {OP_NORM_VJP, "layer", .T = 3, .B = 2, .d = 33, .norm = NORM_LAYER},
+    {OP_NORM_VJP, "layer, top", .T = 5, .B = 7, .d = 40, .norm = NORM_LAYER, .live = LIVE_TOP},
+    {OP_NORM_VJP, "smollm2", .T = 23, .B = 64, .d = 576, .real = true},
+
+    {OP_GATE_VJP, "one element", .T = 1, .B = 1, .f = 1, .gated = true},
+    {OP_GATE_VJP, "odd width", .S = 2, .T = 3, .B = 5, .f = 33, .gated = true},
+    {OP_GATE_VJP, "top", .S = 2, .T = 4, .B = 3, .f = 40, .gated = true, .live = LIVE_TOP},
+    {OP_GATE_VJP, "plain", .T = 4, .B = 2, .f = 31},
+    {OP_GATE_VJP, "plain, top", .T = 6, .B = 3, .f = 16, .live = LIVE_TOP},
+    {OP_GATE_VJP, "smollm2", .T = 23, .B = 64, .f = 1536, .gated = true, .real = true},
+
+    {OP_MLP_COLLAPSE, "half, one element", .T = 1, .B = 1, .d = 1, .f = 1, .form = MLP_HALF, .gated = true},
+    {OP_MLP_COLLAPSE, "half, odd", .S = 2, .T = 3, .B = 5, .d = 17, .f = 33, .form = MLP_HALF, .gated = true},
+    {OP_MLP_COLLAPSE, "half, plain, layer", .T = 4, .B = 3, .d = 24, .f = 40, .form = MLP_HALF, .norm = NORM_LAYER},
+    {OP_MLP_COLLAPSE, "full, one element", .T = 1, .B = 1, .d = 1, .f = 1, .form = MLP_FULL, .gated = true},
+    {OP_MLP_COLLAPSE, "full, odd", .S = 2, .T = 2, .B = 21, .d = 17, .f = 33, .form = MLP_FULL, .gated = true},
+    {OP_MLP_COLLAPSE, "full, plain, layer", .T = 3, .B = 3, .d = 24, .f = 40, .form = MLP_FULL, .norm = NORM_LAYER},
+    {OP_MLP_COLLAPSE, "smollm2, half", .T = 8, .B = 64, .d = 576, .f = 1536, .form = MLP_HALF, .gated = true, .real = true},
+    {OP_MLP_COLLAPSE, "smollm2, full", .T = 8, .B = 576, .d = 576, .f = 1536, .form = MLP_FULL, .gated = true, .real = true},
+
+    {OP_ATTENTION_VJP, "one token", .T = 1, .B = 1, .H = 1, .K = 1, .h = 1},
+    {OP_ATTENTION_VJP, "K = 1", .T = 9, .B = 3, .H = 4, .K = 1, .h = 8},
+    {OP_ATTENTION_VJP, "K = H, odd head", .T = 10, .B = 2, .H = 3, .K = 3, .h = 7},
+    {OP_ATTENTION_VJP, "B odd", .T = 17, .B = 13, .H = 2, .K = 1, .h = 16},
+    {OP_ATTENTION_VJP, "window 1", .T = 5, .B = 2, .H = 2, .K = 1, .h = 8, .window = 1},
+    {OP_ATTENTION_VJP, "window", .T = 19, .B = 3, .H = 4, .K = 2, .h = 16, .window = 5},
+    {OP_ATTENTION_VJP, "cap that bites", .T = 12, .B = 3, .H = 2, .K = 1, .h = 8, .cap = 0.75},
+    {OP_ATTENTION_VJP, "sequences, cap, window", .S = 3, .T = 8, .B = 2, .H = 6, .K = 2, .h = 5, .window = 3, .cap = 1.5},
+    {OP_ATTENTION_VJP, "top", .S = 2, .T = 9, .B = 5, .H = 4, .K = 2, .h = 8, .live = LIVE_TOP},
+    {OP_ATTENTION_VJP, "top, cap, window", .T = 11, .B = 3, .H = 2, .K = 1, .h = 9, .window = 4, .cap = 1.0, .live = LIVE_TOP},
+    {OP_ATTENTION_VJP, "last", .S = 2, .T = 9, .B = 5, .H = 4, .K = 2, .h = 8, .live = LIVE_LAST},
+    {OP_ATTENTION_VJP, "last, cap, window", .T = 11, .B = 7, .H = 2, .K = 2, .h = 6, .window = 4, .cap = 1.0, .live = LIVE_LAST},
+    {OP_ATTENTION_VJP, "smollm2", .T = 23, .B = 64, .H = 9, .K = 3, .h = 64, .real = true},
+    {OP_ATTENTION_VJP, "smollm2, top", .T = 23, .B = 64, .H = 9, .K = 3, .h = 64, .live = LIVE_TOP, .real = true},
+    {OP_ATTENTION_VJP, "smollm2, long", .T = 128, .B = 64, .H = 9, .K = 3, .h = 64, .real = true},
+
+    {OP_ROPE_VJP, "one pair", .T = 1, .B = 1, .H = 1, .K = 1, .h = 2, .rot = 2},
+    {OP_ROPE_VJP, "gqa", .T = 5, .B = 3, .H = 4, .K = 2, .h = 8, .rot = 8},
+    {OP_ROPE_VJP, "part, odd head", .S = 2, .T = 7, .B = 2, .H = 3, .K = 1, .h = 7, .rot = 4},
+    {OP_ROPE_VJP, "interleaved, part", .S = 2, .T = 3, .B = 5, .H = 2, .K = 1, .h = 9, .rot = 6, .rope = ROPE_INTERLEAVED},
+    {OP_ROPE_VJP, "smollm2", .T = 23, .B = 64, .H = 9, .K = 3, .h = 64, .rot = 64, .real = true},
+
+    {OP_SCATTER, "one row", .T = 1, .B = 1, .d = 3, .live = LIVE_TOP},
+    {OP_SCATTER, "top", .S = 2, .T = 5, .B = 3, .d = 17, .live = LIVE_TOP},
+    {OP_SCATTER, "smollm2", .T = 23, .B = 64, .d = 576, .live = LIVE_TOP, .real = true},
+
+    {OP_FISHER_ROWS, "one token", .d = 8, .V = 4, .n = 1},
+    {OP_FISHER_ROWS, "odd", .d = 33, .V = 50, .n = 17},
+    {OP_FISHER_ROWS, "slope", .d = 24, .V = 64, .n = 64, .slope = true},
+    {OP_FISHER_ROWS, "smollm2", .d = 576, .V = 4096, .n = 2000, .real = true},
+
+    {OP_GRAM, "one row", .d = 5, .n = 1},
+    {OP_GRAM, "odd", .d = 33, .n = 17},
+    {OP_GRAM, "more rows than columns", .d = 16, .n = 129},
+    {OP_GRAM, "smollm2", .d = 576, .n = 2000, .real = true},
+
+    {OP_FISHER_APPLY, "one", .B = 1, .d = 1, .n = 1},
+    {OP_FISHER_APPLY, "odd", .B = 5, .d = 33, .n = 17},
+    {OP_FISHER_APPLY, "more tokens than width", .B = 3, .d = 16, .n = 130},
+    {OP_FISHER_APPLY, "smollm2", .B = 64, .d = 576, .n = 2000, .real = true},
+
+    {OP_PROBES, "one", .B = 1, .d = 1, .V = 1, .n = 1},
+    {OP_PROBES, "odd", .B = 7, .d = 33, .V = 100, .n = 19},
+    {OP_PROBES, "smollm2", .B = 64, .d = 576, .V = 4096, .n = 2000, .real = true},
+};
+/* clang-format on */
+enum { N_OP_CASES = sizeof op_cases / sizeof *op_cases };
+
+/* Zero S, T and B made 1. */
+static inline struct op_case case_filled(const struct op_case *c)
+{
+    struct op_case out = *c;
+    out.S = out.S > 0 ? out.S : 1;
+    out.T = out.T > 0 ? out.T : 1;
+    out.B = out.B > 0 ? out.B : 1;
+    return out;
+}
+
+static inline int case_least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* Filled, and a real shape cut to what the reference does in about a second: the widths stay, the number of rows shrinks. */
+static inline struct op_case case_for_test(const struct op_case *c)
+{
+    struct op_case out = case_filled(c);
+    if (out.real) {
+        out.T = case_least(out.T, out.op == OP_MLP_COLLAPSE ? 1 : 23);
+        out.B = case_least(out.B, out.op == OP_MLP_COLLAPSE ? 5 : 2);
+        out.n = case_least(out.n, 200);
+        out.V = case_least(out.V, 512);
+    }
+    return out;
+}
+
+#endif

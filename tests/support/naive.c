@@ -1,0 +1,236 @@
+/* naive.c: the reference's own sources once more, with float for double: a whole backend whose error against ref is what the plain method
+ * in float costs. No second copy of the formulas can drift. Literals in ref are integers or exact, so that nothing is promoted. */
+#include "testing.h"
+
+#include <assert.h>
+#include <tgmath.h>
+
+#define double float
+#define ref_weight                naive_weight
+#define dot_ref                   dot_naive
+#define matmul_ref                matmul_naive
+#define matmul_vjp_ref            matmul_vjp_naive
+#define norm_ref                  norm_naive
+#define norm_vjp_ref              norm_vjp_naive
+#define norm_vjp_row_ref          norm_vjp_row_naive
+#define rope_ref                  rope_naive
+#define rope_vjp_ref              rope_vjp_naive
+#define attention_score_ref       attention_score_naive
+#define attention_ref             attention_naive
+#define attention_vjp_ref         attention_vjp_naive
+#define attention_vjp_scratch_ref attention_vjp_scratch_naive
+#define gate_ref                  gate_naive
+#define gate_vjp_ref              gate_vjp_naive
+#define embed_ref                 embed_naive
+#define head_vjp_ref              head_vjp_naive
+#define add_ref                   add_naive
+#define scatter_ref               scatter_naive
+#define mlp_collapse_ref          mlp_collapse_naive
+#define mlp_collapse_scratch_ref  mlp_collapse_scratch_naive
+#define fisher_rows_ref           fisher_rows_naive
+#define gram_ref                  gram_naive
+#define fisher_apply_ref          fisher_apply_naive
+#define probes_ref                probes_naive
+#include "attention_ref.c"
+#include "attention_vjp_ref.c"
+#include "fisher_ref.c"
+#include "gate_ref.c"
+#include "head_ref.c"
+#include "matmul_ref.c"
+#include "mlp_collapse_ref.c"
+#include "norm_ref.c"
+#include "rope_ref.c"
+#undef double
+
+/* ss is double on every backend; the sources above would write floats there. */
+static void sum_squares(const float *R, size_t rows, size_t d, double *ss)
+{
+    for (size_t r = 0; ss != NULL && r < rows; r++) {
+        ss[r] = 0.0;
+        for (size_t j = 0; j < d; j++)
+            ss[r] += (double)R[r * d + j] * (double)R[r * d + j];
+    }
+}
+
+static jsc_status norm_vjp(struct jsc_stream *stream, const struct op_norm_vjp *op, jsc_error *error)
+{
+    struct op_norm_vjp without = *op;
+    without.ss = NULL;
+    (void)norm_vjp_naive(stream, &without, error);
+    sum_squares(op->R, op->rows.n, (size_t)op->d, op->ss);
+    return JSC_OK;
+}
+
+static jsc_status mlp_collapse(struct jsc_stream *stream, const struct op_mlp_collapse *op, jsc_error *error)
+{
+    const size_t B = (size_t)op->B, d = (size_t)op->d, first = op->first * B;
+    struct op_mlp_collapse without = *op;
+    without.ss = NULL;
+    (void)mlp_collapse_naive(stream, &without, error);
+    sum_squares((const float *)op->R + first * d, op->n * B, d, op->ss != NULL ? (double *)op->ss + first : NULL);
+    return JSC_OK;
+}
+
+/* ---- device, stream and buffers: ref's, with elements of four bytes ----------------------------------------------------------- */
+
+static jsc_status stream_open(struct jsc_device *device, struct jsc_stream **out, jsc_error *error)
+{
+    const jsc_status status = ops_ref.stream_open(device, out, error);
+    for (int role = 0; status == JSC_OK && role < ROLE_COUNT; role++)
+        (*out)->size_of[role] = sizeof(float);
+    return status;
+}
+
+static void stream_close(struct jsc_stream *stream)
+{
+    ops_ref.stream_close(stream);
+}
+
+static jsc_status device_open(const struct device_options *options, struct jsc_device **out, jsc_error *error)
+{
+    const jsc_status status = ops_ref.device_open(options, out, error);
+    if (status == JSC_OK)
+        (*out)->ops = &ops_naive;
+    return status;
+}
+
+static void device_close(struct jsc_device *device)
+{
+    ops_ref.device_close(device);
+}
+
+static size_t memory_left(struct jsc_device *device)
+{
+    return ops_ref.memory_left(device);
+}
+
+static size_t stream_scratch(struct jsc_device *device, size_t rows, size_t n, size_t k)
+{
+    return ops_ref.stream_scratch(device, rows, n, k);
+}
+
+static jsc_status buffer_alloc(struct jsc_device *device, size_t bytes, dptr *out, jsc_error *error)
+{
+    return ops_ref.alloc(device, bytes, out, error);
+}
+
+static void buffer_free(struct jsc_device *device, dptr buffer)
+{
+    ops_ref.free(device, buffer);
+}
+
+static jsc_status put_bytes(struct jsc_stream *stream, dptr out, const void *in, size_t bytes, jsc_error *error)
+{
+    return ops_ref.put_bytes(stream, out, in, bytes, error);
+}
+
+static jsc_status get_bytes(struct jsc_stream *stream, void *out, const dptr in, size_t bytes, jsc_error *error)
+{
+    return ops_ref.get_bytes(stream, out, in, bytes, error);
+}
+
+static jsc_status zero(struct jsc_stream *stream, dptr out, size_t bytes, jsc_error *error)
+{
+    return ops_ref.zero(stream, out, bytes, error);
+}
+
+static jsc_status sync_stream(struct jsc_stream *stream, jsc_error *error)
+{
+    return ops_ref.sync(stream, error);
+}
+
+static jsc_status put(struct jsc_stream *stream, enum role role, dptr out, const double *in, size_t n, jsc_error *error)
+{
+    (void)stream, (void)role, (void)error;
+    for (size_t i = 0; i < n; i++)
+        ((float *)out)[i] = (float)in[i];
+    return JSC_OK;
+}
+
+static jsc_status get(struct jsc_stream *stream, enum role role, double *out, const dptr in, size_t n, jsc_error *error)
+{
+    (void)stream, (void)role, (void)error;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (double)((const float *)in)[i];
+    return JSC_OK;
+}
+
+/* The weight of ref, rounded. */
+static jsc_status weight_make(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
+                              const double *bias, struct jsc_weight **out, jsc_error *error)
+{
+    struct exact { /* struct ref_weight of ref_internal.h, whose name means floats here */
+        struct jsc_weight base;
+        double *w, *bias;
+    };
+    jsc_status status = JSC_OK;
+    struct jsc_weight *exact = NULL;
+    struct naive_weight *weight = NULL;
+
+    TRY(ops_ref.weight_make(device, parts, n_parts, k, uses, bias, &exact, error));
+    const struct exact *e = (const struct exact *)(const void *)exact;
+    TRY(mem_new(&weight, 1, error));
+    TRY(mem_new(&weight->w, exact->n * k, error));
+    TRY(mem_new(&weight->bias, exact->n, error));
+    weight->base = *exact;
+    for (size_t i = 0; i < exact->n * k; i++)
+        weight->w[i] = (float)e->w[i];
+    for (size_t i = 0; e->bias != NULL && i < exact->n; i++)
+        weight->bias[i] = (float)e->bias[i];
+    *out = &weight->base;
+done:
+    ops_ref.weight_free(device, exact);
+    return status;
+}
+
+static void weight_free(struct jsc_device *device, struct jsc_weight *weight)
+{
+    struct naive_weight *own = (struct naive_weight *)(void *)weight;
+    (void)device;
+    if (own == NULL)
+        return;
+    mem_free(own->w);
+    mem_free(own->bias);
+    mem_free(own);
+}
+
+const struct jsc_ops ops_naive = {
+    .name = "naive",
+    .device_open = device_open,
+    .device_close = device_close,
+    .memory_left = memory_left,
+    .stream_open = stream_open,
+    .stream_close = stream_close,
+    .stream_scratch = stream_scratch,
+    .alloc = buffer_alloc,
+    .free = buffer_free,
+    .put = put,
+    .get = get,
+    .put_bytes = put_bytes,
+    .get_bytes = get_bytes,
+    .zero = zero,
+    .sync = sync_stream,
+    .weight_make = weight_make,
+    .weight_free = weight_free,
+    .embed = embed_naive,
+    .norm = norm_naive,
+    .matmul = matmul_naive,
+    .rope = rope_naive,
+    .attention = attention_naive,
+    .gate = gate_naive,
+    .add = add_naive,
+    .head_vjp = head_vjp_naive,
+    .matmul_vjp = matmul_vjp_naive,
+    .norm_vjp = norm_vjp,
+    .gate_vjp = gate_vjp_naive,
+    .mlp_collapse = mlp_collapse,
+    .mlp_collapse_scratch = mlp_collapse_scratch_naive,
+    .attention_vjp = attention_vjp_naive,
+    .attention_vjp_scratch = attention_vjp_scratch_naive,
+    .rope_vjp = rope_vjp_naive,
+    .scatter = scatter_naive,
+    .fisher_rows = fisher_rows_naive,
+    .gram = gram_naive,
+    .fisher_apply = fisher_apply_naive,
+    .probes = probes_naive,
+};

@@ -1,0 +1,231 @@
+/* testing.c: rigs (an open backend with guarded buffers), seeded data, error measures. */
+#include "testing.h"
+
+enum { GUARD = 64, SEED = 20240 };
+
+const struct jsc_ops *const *test_backends(void)
+{
+    static const struct jsc_ops *const list[] = {&ops_ref, &ops_cpu, NULL};
+    return list;
+}
+
+/* ---- rigs -------------------------------------------------------------------------------------------------------------------- */
+
+void rig_ok(struct rig *rig, jsc_status status, const char *what)
+{
+    cr_assert(eq(int, status, JSC_OK), "%s, %s: %s", rig->ops->name, what, rig->error.text);
+}
+
+void rig_open(struct rig *rig, const struct jsc_ops *ops, int threads)
+{
+    *rig = (struct rig){.ops = ops};
+    const struct device_options options = {.precision = JSC_PRECISION_STRICT, .threads = threads};
+    rig_ok(rig, ops->device_open(&options, &rig->device, &rig->error), "device_open");
+    rig_ok(rig, ops->stream_open(rig->device, &rig->stream, &rig->error), "stream_open");
+}
+
+void rig_close(struct rig *rig)
+{
+    rig_ok(rig, rig->ops->sync(rig->stream, &rig->error), "sync");
+    for (int i = 0; i < rig->n_buffers; i++) {
+        unsigned char guard[GUARD];
+        rig_ok(rig, rig->ops->get_bytes(rig->stream, guard, (char *)rig->buffers[i].p + rig->buffers[i].bytes, GUARD, &rig->error),
+               "guard");
+        for (int j = 0; j < GUARD; j++)
+            cr_assert(eq(int, guard[j], 0xA5), "%s: written past the end of buffer %d (%zu bytes), at byte +%d", rig->ops->name, i,
+                      rig->buffers[i].bytes, j);
+        rig->ops->free(rig->device, rig->buffers[i].p);
+    }
+    for (int i = 0; i < rig->n_weights; i++)
+        rig->ops->weight_free(rig->device, rig->weights[i]);
+    rig->ops->stream_close(rig->stream);
+    rig->ops->device_close(rig->device);
+}
+
+dptr rig_bytes(struct rig *rig, const void *bytes, size_t n)
+{
+    unsigned char guard[GUARD];
+    memset(guard, 0xA5, sizeof guard);
+    cr_assert(rig->n_buffers < (int)(sizeof rig->buffers / sizeof *rig->buffers));
+    dptr p = NULL;
+    rig_ok(rig, rig->ops->alloc(rig->device, n + GUARD, &p, &rig->error), "alloc");
+    const bool aligned = (uintptr_t)p % 64 == 0;
+    cr_assert(aligned, "%s: a buffer is not aligned to 64 bytes", rig->ops->name);
+    rig->buffers[rig->n_buffers].p = p;
+    rig->buffers[rig->n_buffers++].bytes = n;
+    unsigned char *poison = malloc(n + 1);
+    cr_assert(poison != NULL);
+    memset(poison, 0xFF, n);
+    rig_ok(rig, rig->ops->put_bytes(rig->stream, p, bytes != NULL ? bytes : poison, n, &rig->error), "put_bytes");
+    free(poison);
+    rig_ok(rig, rig->ops->put_bytes(rig->stream, (char *)p + n, guard, GUARD, &rig->error), "put_bytes");
+    return p;
+}
+
+dptr rig_blank(struct rig *rig, enum role role, size_t n)
+{
+    return rig_bytes(rig, NULL, n * rig->stream->size_of[role]); /* all bits set is NaN in every float format */
+}
+
+dptr rig_up(struct rig *rig, enum role role, const double *values, size_t n)
+{
+    dptr p = rig_blank(rig, role, n);
+    rig_ok(rig, rig->ops->put(rig->stream, role, p, values, n, &rig->error), "put");
+    return p;
+}
+
+void rig_down(struct rig *rig, enum role role, double *out, dptr in, size_t n)
+{
+    rig_ok(rig, rig->ops->get(rig->stream, role, out, in, n, &rig->error), "get");
+}
+
+dptr rig_at(const struct rig *rig, enum role role, dptr p, size_t elements)
+{
+    return p != NULL ? (char *)p + elements * rig->stream->size_of[role] : NULL;
+}
+
+struct jsc_weight *rig_weight(struct rig *rig, int id, size_t n, size_t k, bool bias, unsigned uses)
+{
+    const double *values = data(id, n * k, 1.0 / sqrt((double)k));
+    const size_t first = n / 2;
+    const struct weight_part parts[2] = {
+        {.bytes = values, .type = DTYPE_F64, .n = first, .row_bytes = k * sizeof *values, .scale = 1.0, .name = "first part"},
+        {.bytes = values + first * k,
+         .type = DTYPE_F64,
+         .n = n - first,
+         .row_bytes = k * sizeof *values,
+         .scale = 1.0,
+         .name = "second part"},
+    };
+    const bool one = first == 0;
+    cr_assert(rig->n_weights < (int)(sizeof rig->weights / sizeof *rig->weights));
+    struct jsc_weight *weight = NULL;
+    rig_ok(rig,
+           rig->ops->weight_make(rig->device, one ? parts + 1 : parts, one ? 1 : 2, k, uses, bias ? data(id + 1, n, 1.0) : NULL, &weight,
+                                 &rig->error),
+           "weight_make");
+    rig->weights[rig->n_weights++] = weight;
+    return weight;
+}
+
+/* ---- data -------------------------------------------------------------------------------------------------------------------- */
+
+static struct kept {
+    int id;
+    size_t n;
+    double scale, *v;
+} kept[64];
+static int n_kept;
+
+double *new_doubles(size_t n)
+{
+    double *v = calloc(n > 0 ? n : 1, sizeof *v);
+    cr_assert(v != NULL);
+    return v;
+}
+
+const double *data(int id, size_t n, double scale)
+{
+    for (int i = 0; i < n_kept; i++)
+        if (kept[i].id == id && kept[i].n == n && kept[i].scale == scale)
+            return kept[i].v;
+    cr_assert(n_kept < (int)(sizeof kept / sizeof *kept));
+    double *v = new_doubles(n);
+    for (size_t i = 0; i < n; i++)
+        v[i] = (double)(float)(scale * rng_normal(SEED, (uint64_t)id, i));
+    kept[n_kept++] = (struct kept){id, n, scale, v};
+    return v;
+}
+
+void data_free(void)
+{
+    while (n_kept > 0)
+        free(kept[--n_kept].v);
+}
+
+double dot(const double *a, const double *b, size_t n)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* ---- errors ------------------------------------------------------------------------------------------------------------------ */
+
+static double largest(const double *v, size_t n)
+{
+    double most = 0.0;
+    for (size_t i = 0; i < n; i++)
+        most = fmax(most, fabs(v[i]));
+    return most;
+}
+
+double error_relative(const double *a, const double *b, size_t n)
+{
+    double worst = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(a[i]) || !isfinite(b[i]))
+            return HUGE_VAL;
+        worst = fmax(worst, fabs(a[i] - b[i]));
+    }
+    return worst == 0.0 ? 0.0 : worst / largest(b, n);
+}
+
+double error_elementwise(const double *a, const double *b, size_t n)
+{
+    const double floor_of_all = 1e-9 * largest(b, n);
+    double worst = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(a[i]) || !isfinite(b[i]))
+            return HUGE_VAL;
+        if (a[i] != b[i])
+            worst = fmax(worst, fabs(a[i] - b[i]) / (fabs(b[i]) + floor_of_all));
+    }
+    return worst;
+}
+
+bool same_bits(const double *a, const double *b, size_t n)
+{
+    return memcmp(a, b, n * sizeof *a) == 0;
+}
+
+/* d <cot, f(x + a u)> / da at a = 0. The step: its cube root law (h^2 against eps/h) has its best near 1e-5. */
+static double slope_along(forward_fn f, const void *context, size_t nx, const double *x, size_t ny, const double *cot, const double *u)
+{
+    const double step = 1e-5;
+    double *moved = new_doubles(nx), *y = new_doubles(ny), side[2];
+    for (int k = 0; k < 2; k++) {
+        for (size_t i = 0; i < nx; i++)
+            moved[i] = x[i] + (k == 0 ? step : -step) * u[i];
+        f(context, moved, y);
+        side[k] = dot(cot, y, ny);
+    }
+    free(moved);
+    free(y);
+    return (side[0] - side[1]) / (2.0 * step);
+}
+
+double error_of_gradient(forward_fn f, const void *context, size_t nx, const double *x, size_t ny, const double *cot, const double *grad)
+{
+    enum { DIRECTIONS = 3, COORDINATES = 48 };
+    const double most = largest(grad, nx), norm = sqrt(dot(grad, grad, nx));
+    const size_t stride = nx > COORDINATES ? nx / COORDINATES : 1;
+    double *u = new_doubles(nx), worst = 0.0;
+
+    for (size_t i = 0; i < nx; i++)
+        if (!isfinite(grad[i]))
+            worst = HUGE_VAL;
+    for (size_t i = 0; i < nx; i += stride) {
+        u[i] = 1.0;
+        worst = fmax(worst, fabs(slope_along(f, context, nx, x, ny, cot, u) - grad[i]) / (most > 0.0 ? most : 1.0));
+        u[i] = 0.0;
+    }
+    for (uint64_t k = 0; k < DIRECTIONS; k++) {
+        for (size_t i = 0; i < nx; i++)
+            u[i] = rng_normal(SEED, 1000 + k, i);
+        worst = fmax(worst, fabs(slope_along(f, context, nx, x, ny, cot, u) - dot(grad, u, nx)) / (norm > 0.0 ? norm : 1.0));
+    }
+    free(u);
+    return worst;
+}
