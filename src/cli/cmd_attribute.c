@@ -1,0 +1,85 @@
+/* cmd_attribute.c: jscopes attribute: scores of every token of one prompt. */
+#include "cli_internal.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define FORMATS_MAX 16
+
+static const char *format_parse(const struct arguments *args)
+{
+    const char *names[FORMATS_MAX + 1] = {NULL};
+    for (size_t i = 0; i < FORMATS_MAX && jsc_format_name(i) != NULL; i++)
+        names[i] = jsc_format_name(i);
+    if (args->value[OPT_FORMAT] == NULL)
+        return names[0];
+    const int index = choice(OPT_FORMAT, args->value[OPT_FORMAT], names);
+    return index < 0 ? NULL : names[index];
+}
+
+/* FNV-1a of the scores' bits: two runs that print the same hash gave the same scores. */
+static uint64_t hash_scores(const jsc_attribution *a)
+{
+    const unsigned char *bytes = (const unsigned char *)a->scores;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < a->n_scores * a->n_tokens * sizeof *a->scores; i++)
+        hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static int write_report(const struct arguments *args, const jsc_attribution *a, const char *format, const jsc_report_options *options)
+{
+    const char *path = args->value[OPT_OUTPUT];
+    jsc_error error;
+    if (path != NULL)
+        return jsc_report_save(a, format, options, path, &error) == JSC_OK ? EXIT_DONE : fail_library(&error);
+    /* what stdout refused is told by finish_stdout, with its reason */
+    const jsc_status status = jsc_report_write(a, format, options, write_stdout, NULL, &error);
+    return status == JSC_OK || (status == JSC_E_FILE && ferror(stdout)) ? EXIT_DONE : fail_library(&error);
+}
+
+static int attribute(const struct arguments *args, const jsc_model *model, struct wanted *wanted, const char *format,
+                     const jsc_report_options *options)
+{
+    struct prompt prompt = {NULL, 0, NULL, NULL};
+    jsc_attribution *a = NULL;
+    jsc_error error;
+    char line[96];
+    int status = wanted_resolve(args, model, wanted);
+    if (status == EXIT_DONE)
+        status = prompt_make(args, model, &prompt);
+    if (status == EXIT_DONE) {
+        wanted->request.ids = prompt.ids;
+        wanted->request.n_ids = prompt.n;
+        status = jsc_attribute(model, &wanted->request, &a, &error) == JSC_OK ? EXIT_DONE : fail_library(&error);
+    }
+    for (int i = 0; prompt.tokens != NULL && i < prompt.tokens->n_warnings; i++)
+        log_line(NULL, 0, prompt.tokens->warnings[i]);
+    if (status == EXIT_DONE) {
+        progress_clear();
+        status = write_report(args, a, format, options);
+        (void)snprintf(line, sizeof line, "hash of the scores: %016" PRIx64, hash_scores(a));
+        if (args->value[OPT_VERBOSE] != NULL)
+            log_line(NULL, 1, line);
+    }
+    jsc_attribution_free(a);
+    prompt_free(&prompt);
+    return status;
+}
+
+int cmd_attribute(const struct arguments *args)
+{
+    jsc_report_options report = JSC_REPORT_OPTIONS_INIT;
+    struct wanted wanted = {.targets = NULL};
+    jsc_open_options options;
+    jsc_model *model = NULL;
+    const char *format = format_parse(args);
+    int status = EXIT_USAGE;
+    if (format != NULL && report_options_parse(args, &report) && open_options_parse(args, &options) && wanted_parse(args, &wanted))
+        status = model_open(args, &options, &model);
+    if (status == EXIT_DONE)
+        status = attribute(args, model, &wanted, format, &report);
+    jsc_model_close(model);
+    wanted_free(&wanted);
+    return status;
+}

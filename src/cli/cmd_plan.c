@@ -1,0 +1,69 @@
+/* cmd_plan.c: jscopes plan: the memory and operations that a request would need. */
+#include "cli_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+static void put_plan_json(const jsc_plan *p)
+{
+    static const char *const forms[] = {"direct", "half", "full"};
+    printf("{\"tokens\": %d, \"prompt\": %d, \"sequences\": %d, \"right_hand_sides\": %d, \"chunk\": %d, \"chunks\": %d,\n"
+           " \"token_chunk\": %d, \"mlp_form\": \"%s\",\n",
+           p->n_tokens, p->n_prompt, p->sequences, p->right_hand_sides, p->chunk, p->chunks, p->token_chunk,
+           (unsigned)p->mlp_form < 3 ? forms[p->mlp_form] : "?");
+    printf(" \"bytes\": {\"weights\": %" PRIu64 ", \"trace\": %" PRIu64 ", \"workspace\": %" PRIu64 ", \"results\": %" PRIu64
+           ", \"peak\": %" PRIu64 ", \"limit\": %" PRIu64 "},\n",
+           p->weight_bytes, p->trace_bytes, p->workspace_bytes, p->result_bytes, p->peak_bytes, p->limit_bytes);
+    printf(" \"operations\": {\"forward\": %.17g, \"backward\": %.17g}}\n", p->forward_flops, p->backward_flops);
+}
+
+static int put_plan_text(const jsc_plan *plan)
+{
+    const size_t n = jsc_plan_print(plan, NULL, 0);
+    char *text = malloc(n + 1);
+    if (text == NULL)
+        return fail(EXIT_FAILED, "no memory for the plan's text");
+    (void)jsc_plan_print(plan, text, n + 1);
+    printf("%s%s", text, n > 0 && text[n - 1] == '\n' ? "" : "\n");
+    free(text);
+    return EXIT_DONE;
+}
+
+static int plan(const struct arguments *args, const jsc_model *model, struct wanted *wanted, bool json)
+{
+    struct prompt prompt = {NULL, 0, NULL, NULL};
+    jsc_plan made = JSC_PLAN_INIT;
+    jsc_error error;
+    int status = wanted_resolve(args, model, wanted);
+    if (status == EXIT_DONE && args->value[OPT_TOKENS] == NULL) {
+        status = prompt_make(args, model, &prompt);
+        wanted->request.ids = prompt.ids;
+        wanted->request.n_ids = prompt.n;
+    }
+    if (status == EXIT_DONE && jsc_plan_make(model, &wanted->request, &made, &error) != JSC_OK)
+        status = fail_library(&error);
+    if (status == EXIT_DONE && json)
+        put_plan_json(&made);
+    else if (status == EXIT_DONE)
+        status = put_plan_text(&made);
+    prompt_free(&prompt);
+    return status;
+}
+
+int cmd_plan(const struct arguments *args)
+{
+    struct wanted wanted = {.targets = NULL};
+    jsc_open_options options;
+    jsc_model *model = NULL;
+    bool json = false;
+    int status = EXIT_USAGE;
+    if (wants_json(args, &json) && open_options_parse(args, &options) && wanted_parse(args, &wanted)) {
+        options.without_weights = 1;
+        status = model_open(args, &options, &model);
+    }
+    if (status == EXIT_DONE)
+        status = plan(args, model, &wanted, json);
+    jsc_model_close(model);
+    wanted_free(&wanted);
+    return status;
+}

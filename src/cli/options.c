@@ -1,0 +1,113 @@
+/* options.c: the options of every command, in the groups that --help shows. */
+#include "cli_internal.h"
+
+#include <string.h>
+
+#define FLAG(name, id, help)                                                                                                               \
+    {                                                                                                                                      \
+        name, '\0', POPT_ARG_NONE, NULL, id, help, NULL                                                                                    \
+    }
+#define VALUE(name, id, help, what)                                                                                                        \
+    {                                                                                                                                      \
+        name, '\0', POPT_ARG_STRING, NULL, id, help, what                                                                                  \
+    }
+#define GROUP(table, title)                                                                                                                \
+    {                                                                                                                                      \
+        NULL, '\0', POPT_ARG_INCLUDE_TABLE, (void *)(table), 0, title, NULL                                                                \
+    }
+
+static const struct poptOption text_table[] = {
+    VALUE("text", OPT_TEXT, "the prompt", "TEXT"),
+    VALUE("text-file", OPT_TEXT_FILE, "the prompt is the content of FILE, byte for byte; - is standard input", "FILE"),
+    FLAG("no-bos", OPT_NO_BOS, "put no begin-of-sequence token in front of the text"),
+    VALUE("front-pad", OPT_FRONT_PAD, "put N further begin-of-sequence tokens in front (they soak up the attention sink)", "N"),
+    POPT_TABLEEND};
+
+static const struct poptOption ids_table[] = {
+    VALUE("ids", OPT_IDS, "the prompt as token ids, 1,2,3; needs no tokeniser, and passes through untouched", "IDS"), POPT_TABLEEND};
+
+static const struct poptOption size_table[] = {VALUE("tokens", OPT_TOKENS, "plan for a prompt of N tokens, whatever they are", "N"),
+                                               POPT_TABLEEND};
+
+static const struct poptOption target_table[] = {
+    VALUE("scope", OPT_SCOPE, "semantic (default), temperature, fisher, path, input-x-gradient or direction", "SCOPE"),
+    VALUE("position", OPT_POSITION, "explain the prediction after token P; negative counts from the end; default -1, the last", "P"),
+    VALUE("target", OPT_TARGET, "explain this token (exactly one; often with a leading space); default: the likeliest", "TEXT"),
+    VALUE("target-id", OPT_TARGET_ID, "explain these token ids; several give one score per target and token", "ID[,ID...]"),
+    VALUE("contrast", OPT_CONTRAST, "explain why A rather than B (ids, or texts of one token)", "A,B"),
+    FLAG("log-probability", OPT_LOG_PROBABILITY, "explain the log-probability of the target instead of its logit"),
+    VALUE("directions", OPT_DIRECTIONS, "scope direction: rows of a .npy file, each as wide as the model", "FILE.npy"),
+    POPT_TABLEEND};
+
+static const struct poptOption method_table[] = {
+    FLAG("exact", OPT_EXACT, "fisher: every direction"),
+    VALUE("rank", OPT_RANK, "fisher: only the K strongest directions", "K"),
+    VALUE("rtol", OPT_RTOL, "fisher: go on until every token with 1 % of the total is this exact; default 0.02", "R"),
+    VALUE("steps", OPT_STEPS, "path: points on the path; default 100", "N"),
+    VALUE("path-rule", OPT_PATH_RULE, "path: uniform (default), or graded towards the baseline", "RULE"),
+    VALUE("baseline", OPT_BASELINE, "path: begins at zero (default), mean (of the embeddings) or id:N", "WHERE"),
+    FLAG("layers", OPT_LAYERS, "also the scores at every block's input"),
+    FLAG("matrix", OPT_MATRIX, "also the scores of every position as target"),
+    POPT_TABLEEND};
+
+static const struct poptOption machine_table[] = {
+    VALUE("device", OPT_DEVICE, "auto (default), cpu, cuda or cuda:N", "DEVICE"),
+    VALUE("precision", OPT_PRECISION, "strict (float32 throughout) or fast (bfloat16 where that is enough); default auto", "P"),
+    VALUE("threads", OPT_THREADS, "default: OMP_NUM_THREADS, else all processors", "N"), POPT_TABLEEND};
+
+static const struct poptOption run_table[] = {
+    VALUE("memory", OPT_MEMORY, "bytes beyond the weights, with K, M or G; default: what is free", "BYTES"),
+    VALUE("seed", OPT_SEED, "of the random probes of fisher; default 0", "N"), POPT_TABLEEND};
+
+static const struct poptOption format_table[] = {VALUE("format", OPT_FORMAT, "text (default) or json", "FORMAT"), POPT_TABLEEND};
+
+static const struct poptOption report_table[] = {
+    {"output", 'o', POPT_ARG_STRING, NULL, OPT_OUTPUT, "write to FILE, which appears whole or not at all", "FILE"},
+    VALUE("top-k", OPT_TOP_K, "text: lines in the table of the strongest tokens; default 5", "K"),
+    VALUE("color", OPT_COLOR, "text: auto (default), always or never", "WHEN"),
+    POPT_TABLEEND};
+
+static const struct poptOption common_table[] = {FLAG("verbose", OPT_VERBOSE, "say on standard error what is done"),
+                                                 {"help", 'h', POPT_ARG_NONE, NULL, OPT_HELP, "this page", NULL},
+                                                 POPT_TABLEEND};
+
+const struct poptOption options_attribute[] = {GROUP(text_table, "Prompt:"),
+                                               GROUP(ids_table, NULL),
+                                               GROUP(target_table, "What is explained:"),
+                                               GROUP(method_table, "How:"),
+                                               GROUP(machine_table, "Machine:"),
+                                               GROUP(run_table, NULL),
+                                               GROUP(format_table, "Output:"),
+                                               GROUP(report_table, NULL),
+                                               GROUP(common_table, NULL),
+                                               POPT_TABLEEND};
+const struct poptOption options_plan[] = {GROUP(text_table, "Prompt:"), GROUP(ids_table, NULL),
+                                          GROUP(size_table, NULL),      GROUP(target_table, "What is explained:"),
+                                          GROUP(method_table, "How:"),  GROUP(machine_table, "Machine:"),
+                                          GROUP(run_table, NULL),       GROUP(format_table, "Output:"),
+                                          GROUP(common_table, NULL),    POPT_TABLEEND};
+const struct poptOption options_info[] = {GROUP(machine_table, "Machine:"), GROUP(format_table, "Output:"), GROUP(common_table, NULL),
+                                          POPT_TABLEEND};
+const struct poptOption options_tokenize[] = {GROUP(text_table, "Text:"), GROUP(format_table, "Output:"), GROUP(common_table, NULL),
+                                              POPT_TABLEEND};
+
+static const struct poptOption *find(const struct poptOption *table, int id)
+{
+    for (const struct poptOption *o = table; o->longName != NULL || o->arg != NULL; o++) {
+        if (o->longName != NULL && o->val == id)
+            return o;
+        const struct poptOption *inner = o->longName == NULL ? find(o->arg, id) : NULL;
+        if (inner != NULL)
+            return inner;
+    }
+    return NULL;
+}
+
+const char *option_name(enum option option)
+{
+    static char names[OPT_COUNT][24];
+    const struct poptOption *o = find(option == OPT_TOKENS ? options_plan : options_attribute, (int)option);
+    if (o != NULL)
+        (void)snprintf(names[option], sizeof names[option], "--%s", o->longName);
+    return names[option];
+}
