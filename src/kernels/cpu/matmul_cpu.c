@@ -1,0 +1,55 @@
+/* matmul_cpu.c: the linear layers: which product, with which weight and bias. */
+#include "cpu_internal.h"
+
+#include <string.h>
+
+jsc_status gemm_run(struct jsc_stream *stream, const struct gemm *gemm, jsc_error *error)
+{
+    const struct cpu_device *device = (const struct cpu_device *)stream->device;
+    if (gemm->m == 0 || gemm->n == 0)
+        return JSC_OK;
+    return device->engine != NULL ? gemm_onednn(stream, gemm, error) : gemm_builtin(stream, gemm, error);
+}
+
+/* The bias is what the product is added to: rows start as it, or get it on top of what they hold. */
+static void start_with_bias(size_t rows, size_t n, const float *bias, bool accumulate, float *y)
+{
+    for (size_t i = 0; i < rows; i++, y += n) {
+        if (accumulate)
+            for (size_t j = 0; j < n; j++)
+                y[j] += bias[j];
+        else
+            memcpy(y, bias, n * sizeof *y);
+    }
+}
+
+jsc_status matmul_cpu(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error)
+{
+    const struct cpu_weight *w = (const struct cpu_weight *)op->w;
+    if (w->bias != NULL)
+        start_with_bias(op->n, w->base.n, w->bias, op->accumulate, op->y);
+    const struct gemm gemm = {.m = op->n,
+                              .n = w->base.n,
+                              .k = w->base.k,
+                              .a = op->x,
+                              .b = w->w,
+                              .c = op->y,
+                              .b_transposed = true,
+                              .accumulate = op->accumulate || w->bias != NULL,
+                              .packed = w->packed[true]};
+    return gemm_run(stream, &gemm, error);
+}
+
+jsc_status matmul_vjp_cpu(struct jsc_stream *stream, const struct op_matmul_vjp *op, jsc_error *error)
+{
+    const struct cpu_weight *w = (const struct cpu_weight *)op->w;
+    const struct gemm gemm = {.m = op->n,
+                              .n = w->base.k,
+                              .k = w->base.n,
+                              .a = op->dy,
+                              .b = w->w,
+                              .c = op->dx,
+                              .accumulate = op->accumulate,
+                              .packed = w->packed[false]};
+    return gemm_run(stream, &gemm, error);
+}

@@ -1,0 +1,530 @@
+/* matmul_onednn.c: products by oneDNN, its 2.x and 3.x interfaces behind one door.
+ *
+ * Weights stay plain rows wherever the library multiplies those as fast (its "gemm" kernels: all of AVX2); where it answers
+ * format_tag_any with a blocked layout of its "brg" kernels (AVX-512), weight_make keeps a copy in that layout.
+ * Measured on Zen 2, one core of 105 GFLOP/s peak: plain rows, dX = dY W 100 at M = 23 and above; Y = X W^T 79 at M = 23, 92 at 64,
+ * 97-102 above; a transposed copy for the forward gained 20 % at M = 23 and lost half at n = 3072.
+ * Primitives are kept per stream and shape; making one takes 0.03-0.08 ms (gemm kernels), so M needs no buckets. */
+#include "cpu_internal.h"
+
+#ifdef JSC_WITH_ONEDNN
+
+#include <dnnl.h>
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CACHE_ENTRIES 96
+#define PACK_ROWS     256 /* M that the blocked layout is asked for */
+
+struct onednn_engine {
+    dnnl_engine_t engine;
+};
+
+/* ---- memory descriptors: a value in 2.x, an object in 3.x -------------------------------------------------------------------- */
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef const_dnnl_memory_desc_t desc_ref;
+struct desc {
+    dnnl_memory_desc_t md;
+};
+
+static desc_ref desc_of(const struct desc *d)
+{
+    return d->md;
+}
+
+static dnnl_status_t desc_plain(struct desc *d, const dnnl_dims_t dims, const dnnl_dims_t strides)
+{
+    return dnnl_memory_desc_create_with_strides(&d->md, 2, dims, dnnl_f32, strides);
+}
+
+static dnnl_status_t desc_any(struct desc *d, const dnnl_dims_t dims)
+{
+    return dnnl_memory_desc_create_with_tag(&d->md, 2, dims, dnnl_f32, dnnl_format_tag_any);
+}
+
+static dnnl_status_t desc_copy(struct desc *d, desc_ref from)
+{
+    return dnnl_memory_desc_clone(&d->md, from);
+}
+
+static void desc_free(struct desc *d)
+{
+    if (d->md != NULL)
+        (void)dnnl_memory_desc_destroy(d->md);
+    d->md = NULL;
+}
+
+static dnnl_status_t product_make(dnnl_primitive_desc_t *out, dnnl_engine_t engine, desc_ref a, desc_ref b, desc_ref c,
+                                  const_dnnl_primitive_attr_t attr)
+{
+    return dnnl_matmul_primitive_desc_create(out, engine, a, b, NULL, c, attr);
+}
+#else
+typedef const dnnl_memory_desc_t *desc_ref;
+struct desc {
+    dnnl_memory_desc_t md;
+};
+
+static desc_ref desc_of(const struct desc *d)
+{
+    return &d->md;
+}
+
+static dnnl_status_t desc_plain(struct desc *d, const dnnl_dims_t dims, const dnnl_dims_t strides)
+{
+    return dnnl_memory_desc_init_by_strides(&d->md, 2, dims, dnnl_f32, strides);
+}
+
+static dnnl_status_t desc_any(struct desc *d, const dnnl_dims_t dims)
+{
+    return dnnl_memory_desc_init_by_tag(&d->md, 2, dims, dnnl_f32, dnnl_format_tag_any);
+}
+
+static dnnl_status_t desc_copy(struct desc *d, desc_ref from)
+{
+    d->md = *from;
+    return dnnl_success;
+}
+
+static void desc_free(struct desc *d)
+{
+    (void)d;
+}
+
+static dnnl_status_t product_make(dnnl_primitive_desc_t *out, dnnl_engine_t engine, desc_ref a, desc_ref b, desc_ref c,
+                                  const_dnnl_primitive_attr_t attr)
+{
+    dnnl_matmul_desc_t d;
+    const dnnl_status_t status = dnnl_matmul_desc_init(&d, a, b, NULL, c);
+    return status != dnnl_success ? status : dnnl_primitive_desc_create(out, &d, attr, engine, NULL);
+}
+#endif
+
+/* ---- one product of a shape --------------------------------------------------------------------------------------------------- */
+
+struct shape {
+    size_t m, n, k;
+    bool b_transposed, accumulate;
+};
+
+/* What oneDNN is asked for; begins as zeros, given back by product_free. */
+struct product {
+    struct desc a, b, c;
+    dnnl_primitive_desc_t pd;
+};
+
+struct onednn_packed {
+    struct desc desc;
+    dnnl_memory_t memory;
+    char *bytes;
+    size_t size;
+};
+
+#define DNNL(call)                                                                                                                         \
+    do {                                                                                                                                   \
+        if ((result = (call)) != dnnl_success)                                                                                             \
+            goto done;                                                                                                                     \
+    } while (0)
+
+static jsc_status failure(dnnl_status_t result, const struct shape *s, jsc_error *error)
+{
+    if (result == dnnl_out_of_memory)
+        return status_set(error, JSC_E_MEMORY, "oneDNN: no memory for a product of %zu x %zu x %zu; ask for less (smaller --memory)", s->m,
+                          s->n, s->k);
+    return status_set(error, JSC_E_DEVICE, "oneDNN: a product of %zu x %zu x %zu failed with status %d; JSC_CPU_GEMM=builtin does without",
+                      s->m, s->n, s->k, (int)result);
+}
+
+static void product_free(struct product *p)
+{
+    if (p->pd != NULL)
+        (void)dnnl_primitive_desc_destroy(p->pd);
+    p->pd = NULL;
+    desc_free(&p->a), desc_free(&p->b), desc_free(&p->c);
+}
+
+static dnnl_status_t plain_b(struct desc *d, const struct shape *s)
+{
+    const dnnl_dims_t dims = {(dnnl_dim_t)s->k, (dnnl_dim_t)s->n};
+    const dnnl_dims_t strides = {s->b_transposed ? 1 : (dnnl_dim_t)s->n, s->b_transposed ? (dnnl_dim_t)s->k : 1};
+    return desc_plain(d, dims, strides);
+}
+
+/* b NULL: any layout that the library likes. */
+static dnnl_status_t product_plan(dnnl_engine_t engine, const struct shape *s, desc_ref b, struct product *out)
+{
+    dnnl_status_t result = dnnl_success;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_post_ops_t sum = NULL;
+    const dnnl_dims_t a_dims = {(dnnl_dim_t)s->m, (dnnl_dim_t)s->k}, a_strides = {(dnnl_dim_t)s->k, 1};
+    const dnnl_dims_t b_dims = {(dnnl_dim_t)s->k, (dnnl_dim_t)s->n};
+    const dnnl_dims_t c_dims = {(dnnl_dim_t)s->m, (dnnl_dim_t)s->n}, c_strides = {(dnnl_dim_t)s->n, 1};
+
+    DNNL(desc_plain(&out->a, a_dims, a_strides));
+    DNNL(desc_plain(&out->c, c_dims, c_strides));
+    if (b == NULL) {
+        DNNL(desc_any(&out->b, b_dims));
+        b = desc_of(&out->b);
+    }
+    DNNL(dnnl_primitive_attr_create(&attr));
+    DNNL(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
+    if (s->accumulate) {
+        DNNL(dnnl_post_ops_create(&sum));
+#if DNNL_VERSION_MAJOR >= 3
+        DNNL(dnnl_post_ops_append_sum(sum, 1.0f, 0, dnnl_data_type_undef));
+#else
+        DNNL(dnnl_post_ops_append_sum(sum, 1.0f));
+#endif
+        DNNL(dnnl_primitive_attr_set_post_ops(attr, sum));
+    }
+    DNNL(product_make(&out->pd, engine, desc_of(&out->a), b, desc_of(&out->c), attr));
+done:
+    if (sum != NULL)
+        (void)dnnl_post_ops_destroy(sum);
+    if (attr != NULL)
+        (void)dnnl_primitive_attr_destroy(attr);
+    return result;
+}
+
+static const char *product_kernel(const struct product *p)
+{
+    const char *name = "";
+    (void)dnnl_primitive_desc_query(p->pd, dnnl_query_impl_info_str, 0, &name);
+    return name;
+}
+
+static size_t product_scratch(const struct product *p)
+{
+    return dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(p->pd, dnnl_query_scratchpad_md, 0));
+}
+
+/* ---- engine ------------------------------------------------------------------------------------------------------------------ */
+
+void onednn_close(struct onednn_engine *e)
+{
+    if (e != NULL && e->engine != NULL)
+        (void)dnnl_engine_destroy(e->engine);
+    mem_free(e);
+}
+
+jsc_status onednn_open(struct onednn_engine **out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct onednn_engine *e = NULL;
+
+    TRY(mem_new(&e, 1, error));
+    const dnnl_status_t result = dnnl_engine_create(&e->engine, dnnl_cpu, 0);
+    if (result != dnnl_success)
+        FAIL(JSC_E_DEVICE, "oneDNN does not start (status %d); JSC_CPU_GEMM=builtin does without", (int)result);
+    *out = e;
+    e = NULL;
+done:
+    onednn_close(e);
+    return status;
+}
+
+void onednn_describe(char *text, size_t capacity)
+{
+    const dnnl_version_t *v = dnnl_version();
+    (void)snprintf(text, capacity, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
+}
+
+size_t gemm_onednn_scratch(const struct cpu_device *device, size_t m, size_t n, size_t k)
+{
+    size_t most = 0;
+    for (int transposed = 0; transposed < 2; transposed++) {
+        const struct shape s = {m, n, k, transposed, false};
+        struct product p = {0};
+        struct desc b = {0};
+        if (plain_b(&b, &s) == dnnl_success && product_plan(device->engine->engine, &s, desc_of(&b), &p) == dnnl_success) {
+            const size_t bytes = product_scratch(&p);
+            most = bytes > most ? bytes : most;
+        }
+        product_free(&p);
+        desc_free(&b);
+    }
+    return most;
+}
+
+/* ---- packed weights ----------------------------------------------------------------------------------------------------------- */
+
+void onednn_packed_free(struct onednn_packed *p)
+{
+    if (p == NULL)
+        return;
+    if (p->memory != NULL)
+        (void)dnnl_memory_destroy(p->memory);
+    desc_free(&p->desc);
+    mem_free(p->bytes);
+    mem_free(p);
+}
+
+uint64_t onednn_packed_bytes(const struct onednn_packed *p)
+{
+    return p == NULL ? 0 : p->size;
+}
+
+static dnnl_status_t reorder(dnnl_engine_t engine, desc_ref from, const float *w, const struct onednn_packed *to)
+{
+    dnnl_status_t result = dnnl_success;
+    dnnl_stream_t stream = NULL;
+    dnnl_memory_t source = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_t primitive = NULL;
+
+    DNNL(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
+    DNNL(dnnl_memory_create(&source, from, engine, (void *)(uintptr_t)w)); /* read only */
+    DNNL(dnnl_reorder_primitive_desc_create(&pd, from, engine, desc_of(&to->desc), engine, NULL));
+    DNNL(dnnl_primitive_create(&primitive, pd));
+    const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, to->memory}};
+    DNNL(dnnl_primitive_execute(primitive, stream, 2, args));
+    DNNL(dnnl_stream_wait(stream));
+done:
+    if (primitive != NULL)
+        (void)dnnl_primitive_destroy(primitive);
+    if (pd != NULL)
+        (void)dnnl_primitive_desc_destroy(pd);
+    if (source != NULL)
+        (void)dnnl_memory_destroy(source);
+    if (stream != NULL)
+        (void)dnnl_stream_destroy(stream);
+    return result;
+}
+
+jsc_status onednn_pack(const struct cpu_device *device, const float *w, size_t n, size_t k, bool b_transposed, struct onednn_packed **out,
+                       jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    dnnl_status_t result = dnnl_success;
+    const struct shape s = {PACK_ROWS, b_transposed ? n : k, b_transposed ? k : n, b_transposed, false};
+    struct product p = {0};
+    struct desc plain = {0};
+    struct onednn_packed *packed = NULL;
+    const int before = omp_get_max_threads();
+
+    omp_set_num_threads(device->base.threads);
+    DNNL(product_plan(device->engine->engine, &s, NULL, &p));
+    DNNL(plain_b(&plain, &s));
+    desc_ref liked = dnnl_primitive_desc_query_md(p.pd, dnnl_query_weights_md, 0);
+    if (strncmp(product_kernel(&p), "brg", 3) != 0 || dnnl_memory_desc_equal(liked, desc_of(&plain)))
+        goto done;
+    TRY(mem_new(&packed, 1, error));
+    DNNL(desc_copy(&packed->desc, liked));
+    packed->size = dnnl_memory_desc_get_size(liked);
+    TRY(mem_new(&packed->bytes, packed->size, error));
+    DNNL(dnnl_memory_create(&packed->memory, liked, device->engine->engine, packed->bytes));
+    DNNL(reorder(device->engine->engine, desc_of(&plain), w, packed));
+    *out = packed;
+    packed = NULL;
+done:
+    omp_set_num_threads(before);
+    onednn_packed_free(packed);
+    desc_free(&plain);
+    product_free(&p);
+    return status != JSC_OK || result == dnnl_success ? status : failure(result, &s, error);
+}
+
+/* ---- cache of a stream --------------------------------------------------------------------------------------------------------- */
+
+struct entry {
+    struct shape shape;
+    bool packed;
+    dnnl_primitive_t primitive;
+    dnnl_memory_t a, b, c, scratch; /* b: plain rows */
+    size_t scratch_bytes;
+};
+
+struct onednn_cache {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    struct entry entries[CACHE_ENTRIES]; /* a ring: the oldest goes */
+    size_t used, next;
+};
+
+static void entry_free(struct entry *e)
+{
+    if (e->primitive != NULL)
+        (void)dnnl_primitive_destroy(e->primitive);
+    dnnl_memory_t memories[] = {e->a, e->b, e->c, e->scratch};
+    for (size_t i = 0; i < sizeof memories / sizeof *memories; i++)
+        if (memories[i] != NULL)
+            (void)dnnl_memory_destroy(memories[i]);
+    *e = (struct entry){0};
+}
+
+void onednn_cache_free(struct onednn_cache *cache)
+{
+    if (cache == NULL)
+        return;
+    for (size_t i = 0; i < CACHE_ENTRIES; i++)
+        entry_free(&cache->entries[i]);
+    if (cache->stream != NULL)
+        (void)dnnl_stream_destroy(cache->stream);
+    mem_free(cache);
+}
+
+jsc_status onednn_cache_make(const struct onednn_engine *engine, struct onednn_cache **out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct onednn_cache *cache = NULL;
+
+    TRY(mem_new(&cache, 1, error));
+    cache->engine = engine->engine;
+    const dnnl_status_t result = dnnl_stream_create(&cache->stream, engine->engine, dnnl_stream_default_flags);
+    if (result != dnnl_success)
+        FAIL(JSC_E_DEVICE, "oneDNN makes no stream (status %d); JSC_CPU_GEMM=builtin does without", (int)result);
+    *out = cache;
+    cache = NULL;
+done:
+    onednn_cache_free(cache);
+    return status;
+}
+
+/* packed NULL: plain rows. A blocked layout that the library now refuses or multiplies by its reference code is no gain: *e stays empty. */
+static dnnl_status_t entry_make(const struct onednn_cache *cache, const struct shape *s, const struct onednn_packed *packed,
+                                struct entry *e)
+{
+    dnnl_status_t result = dnnl_success;
+    struct product p = {0};
+    struct desc plain = {0};
+
+    DNNL(plain_b(&plain, s));
+    DNNL(product_plan(cache->engine, s, packed != NULL ? desc_of(&packed->desc) : desc_of(&plain), &p));
+    if (packed != NULL && strncmp(product_kernel(&p), "brg", 3) != 0)
+        goto done;
+    DNNL(dnnl_memory_create(&e->a, desc_of(&p.a), cache->engine, DNNL_MEMORY_NONE));
+    DNNL(dnnl_memory_create(&e->b, desc_of(&plain), cache->engine, DNNL_MEMORY_NONE));
+    DNNL(dnnl_memory_create(&e->c, desc_of(&p.c), cache->engine, DNNL_MEMORY_NONE));
+    e->scratch_bytes = product_scratch(&p);
+    DNNL(dnnl_memory_create(&e->scratch, dnnl_primitive_desc_query_md(p.pd, dnnl_query_scratchpad_md, 0), cache->engine, DNNL_MEMORY_NONE));
+    DNNL(dnnl_primitive_create(&e->primitive, p.pd));
+    e->shape = *s;
+    e->packed = packed != NULL;
+done:
+    if (result != dnnl_success)
+        entry_free(e);
+    product_free(&p);
+    desc_free(&plain);
+    return result;
+}
+
+static bool shape_equal(const struct shape *a, const struct shape *b)
+{
+    return a->m == b->m && a->n == b->n && a->k == b->k && a->b_transposed == b->b_transposed && a->accumulate == b->accumulate;
+}
+
+static dnnl_status_t entry_find(struct onednn_cache *cache, const struct shape *s, const struct onednn_packed *packed, struct entry **out)
+{
+    for (size_t i = 0; i < cache->used; i++)
+        if (shape_equal(&cache->entries[i].shape, s) && cache->entries[i].packed == (packed != NULL)) {
+            *out = &cache->entries[i];
+            return dnnl_success;
+        }
+    struct entry *e = &cache->entries[cache->next];
+    entry_free(e);
+    const dnnl_status_t result = entry_make(cache, s, packed, e);
+    if (e->primitive == NULL && packed != NULL)
+        return entry_find(cache, s, NULL, out);
+    if (result != dnnl_success)
+        return result;
+    cache->next = (cache->next + 1) % CACHE_ENTRIES;
+    cache->used = cache->used < CACHE_ENTRIES ? cache->used + 1 : CACHE_ENTRIES;
+    *out = e;
+    return dnnl_success;
+}
+
+static dnnl_status_t set(dnnl_memory_t memory, const void *at)
+{
+    return dnnl_memory_set_data_handle(memory, (void *)(uintptr_t)at);
+}
+
+jsc_status gemm_onednn(struct jsc_stream *stream, const struct gemm *g, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    dnnl_status_t result = dnnl_success;
+    struct onednn_cache *cache = ((struct cpu_stream *)stream)->cache;
+    const struct shape s = {g->m, g->n, g->k, g->b_transposed, g->accumulate};
+    struct entry *e = NULL;
+    char *scratch = NULL;
+    const int before = omp_get_max_threads(); /* the library asks OpenMP, which answers per calling thread */
+
+    omp_set_num_threads(cpu_threads(stream));
+    DNNL(entry_find(cache, &s, g->packed, &e));
+    TRY(cpu_scratch(stream, SCRATCH_GEMM, e->scratch_bytes, &scratch, error));
+    DNNL(set(e->a, g->a));
+    DNNL(set(e->c, g->c));
+    DNNL(set(e->scratch, scratch));
+    if (!e->packed)
+        DNNL(set(e->b, g->b));
+    const dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, e->a},
+                                    {DNNL_ARG_WEIGHTS, e->packed ? g->packed->memory : e->b},
+                                    {DNNL_ARG_DST, e->c},
+                                    {DNNL_ARG_SCRATCHPAD, e->scratch}};
+    DNNL(dnnl_primitive_execute(e->primitive, cache->stream, 4, args));
+    DNNL(dnnl_stream_wait(cache->stream));
+done:
+    omp_set_num_threads(before);
+    return status != JSC_OK || result == dnnl_success ? status : failure(result, &s, error);
+}
+
+#else /* no oneDNN: the engine stays NULL, so that the built-in products serve and the rest is never asked for anything */
+
+jsc_status onednn_open(struct onednn_engine **out, jsc_error *error)
+{
+    (void)error;
+    *out = NULL;
+    return JSC_OK;
+}
+
+void onednn_close(struct onednn_engine *engine)
+{
+    (void)engine;
+}
+
+void onednn_describe(char *text, size_t capacity)
+{
+    (void)text, (void)capacity;
+}
+
+jsc_status onednn_cache_make(const struct onednn_engine *engine, struct onednn_cache **out, jsc_error *error)
+{
+    (void)engine, (void)out;
+    return status_set(error, JSC_E_INTERNAL, "oneDNN is not part of this build");
+}
+
+void onednn_cache_free(struct onednn_cache *cache)
+{
+    (void)cache;
+}
+
+jsc_status gemm_onednn(struct jsc_stream *stream, const struct gemm *gemm, jsc_error *error)
+{
+    return gemm_builtin(stream, gemm, error);
+}
+
+size_t gemm_onednn_scratch(const struct cpu_device *device, size_t m, size_t n, size_t k)
+{
+    (void)device, (void)m;
+    return gemm_builtin_scratch(n, k);
+}
+
+jsc_status onednn_pack(const struct cpu_device *device, const float *w, size_t n, size_t k, bool b_transposed, struct onednn_packed **out,
+                       jsc_error *error)
+{
+    (void)device, (void)w, (void)n, (void)k, (void)b_transposed, (void)out, (void)error;
+    return JSC_OK;
+}
+
+uint64_t onednn_packed_bytes(const struct onednn_packed *packed)
+{
+    (void)packed;
+    return 0;
+}
+
+void onednn_packed_free(struct onednn_packed *packed)
+{
+    (void)packed;
+}
+#endif

@@ -1,0 +1,161 @@
+/* weight_cpu.c: weights from a file's element types to float rows, in parallel, each value checked to be finite.
+ *
+ * One copy [n][k] serves the forward, the pull-back and reading of rows; a second and third exist only where oneDNN wants its own
+ * layout (matmul_onednn.c). */
+#include "cpu_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+#define TRANSPOSE_ROWS 16 /* stored rows at once: 64 bytes of each row that is written */
+
+/* Where the first value that is not finite stands. */
+struct bad_value {
+    size_t row, column;
+    bool found;
+};
+
+CPU_CLONES static bool row_is_finite(const float *row, size_t n)
+{
+    const uint32_t exponent = 0x7f800000u;
+    uint32_t any = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, row + i, sizeof bits);
+        any |= (uint32_t)((bits & exponent) == exponent);
+    }
+    return any == 0;
+}
+
+CPU_CLONES static void scale_row(float *row, size_t n, double scale)
+{
+    for (size_t i = 0; i < n; i++)
+        row[i] = (float)(scale * (double)row[i]);
+}
+
+static void note_bad(struct bad_value *bad, const float *row, size_t r, size_t k)
+{
+    size_t column = 0;
+    while (column < k && isfinite(row[column]))
+        column++;
+#pragma omp critical(jsc_weight_bad)
+    if (!bad->found || r < bad->row)
+        *bad = (struct bad_value){r, column, true};
+}
+
+static void finish_row(const struct weight_part *part, float *row, size_t r, size_t k, struct bad_value *bad)
+{
+    if (part->scale != 1.0)
+        scale_row(row, k, part->scale);
+    if (!row_is_finite(row, k))
+        note_bad(bad, row, r, k);
+}
+
+static void decode_part(const struct weight_part *part, size_t k, int threads, float *out, struct bad_value *bad)
+{
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t r = 0; r < part->n; r++) {
+        const size_t stored = part->row_of != NULL ? (size_t)part->row_of[r] : r;
+        dtype_row_f32(part->type, (const char *)part->bytes + stored * part->row_bytes, k, out + r * k);
+        finish_row(part, out + r * k, r, k, bad);
+    }
+}
+
+/* Stored as [k][n]: strips of stored rows are decoded and turned. */
+static jsc_status decode_transposed(const struct weight_part *part, size_t k, int threads, float *out, struct bad_value *bad,
+                                    jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const size_t n = part->n, strips = (k + TRANSPOSE_ROWS - 1) / TRANSPOSE_ROWS;
+    float *scratch = NULL;
+
+    TRY(mem_new(&scratch, (size_t)threads * TRANSPOSE_ROWS * n, error));
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int thread = 0; thread < threads; thread++) {
+        float *strip = scratch + (size_t)thread * TRANSPOSE_ROWS * n;
+        for (size_t s = (size_t)thread; s < strips; s += (size_t)threads) {
+            const size_t c0 = s * TRANSPOSE_ROWS, rows = k - c0 < TRANSPOSE_ROWS ? k - c0 : TRANSPOSE_ROWS;
+            for (size_t i = 0; i < rows; i++)
+                dtype_row_f32(part->type, (const char *)part->bytes + (c0 + i) * part->row_bytes, n, strip + i * n);
+            for (size_t r = 0; r < n; r++)
+                for (size_t i = 0; i < rows; i++)
+                    out[r * k + c0 + i] = strip[i * n + r];
+        }
+    }
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t r = 0; r < n; r++)
+        finish_row(part, out + r * k, r, k, bad);
+done:
+    mem_free(scratch);
+    return status;
+}
+
+static jsc_status decode(struct cpu_weight *w, const struct weight_part *parts, size_t n_parts, int threads, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    float *out = w->w;
+    for (const struct weight_part *part = parts; part < parts + n_parts; part++) {
+        struct bad_value bad = {0};
+        if (part->transposed)
+            TRY(decode_transposed(part, w->base.k, threads, out, &bad, error));
+        else
+            decode_part(part, w->base.k, threads, out, &bad);
+        if (bad.found)
+            FAIL(JSC_E_NUMERIC,
+                 "%s: the value in row %zu, column %zu is not finite; the file is damaged or was converted badly: fetch it again",
+                 part->name, bad.row, bad.column);
+        out += part->n * w->base.k;
+    }
+done:
+    return status;
+}
+
+void weight_free_cpu(struct jsc_device *device, struct jsc_weight *weight)
+{
+    (void)device;
+    struct cpu_weight *w = (struct cpu_weight *)weight;
+    if (w != NULL) {
+        onednn_packed_free(w->packed[false]);
+        onednn_packed_free(w->packed[true]);
+        mem_free(w->bias);
+        mem_free(w->w);
+    }
+    mem_free(w);
+}
+
+jsc_status weight_make_cpu(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
+                           const double *bias, struct jsc_weight **out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const struct cpu_device *d = (const struct cpu_device *)device;
+    struct cpu_weight *w = NULL;
+    size_t n = 0, elements = 0;
+
+    for (size_t i = 0; i < n_parts; i++)
+        n += parts[i].n;
+    if (!size_mul(n, k, &elements))
+        FAIL(JSC_E_MEMORY, "%s: %zu rows of %zu are more than this machine can address", parts[0].name, n, k);
+    TRY(mem_new(&w, 1, error));
+    w->base.n = n;
+    w->base.k = k;
+    TRY(mem_new(&w->w, elements, error));
+    TRY(decode(w, parts, n_parts, device->threads, error));
+    w->base.bytes = elements * sizeof *w->w;
+    if (bias != NULL) {
+        TRY(mem_new(&w->bias, n, error));
+        for (size_t i = 0; i < n; i++)
+            w->bias[i] = (float)bias[i];
+        w->base.has_bias = true;
+        w->base.bytes += n * sizeof *w->bias;
+    }
+    for (int forward = 0; forward < 2 && d->engine != NULL; forward++)
+        if (uses & (forward ? USE_FORWARD : USE_VJP)) {
+            TRY(onednn_pack(d, w->w, n, k, forward, &w->packed[forward], error));
+            w->base.bytes += onednn_packed_bytes(w->packed[forward]);
+        }
+    *out = &w->base;
+    w = NULL;
+done:
+    weight_free_cpu(device, (struct jsc_weight *)w);
+    return status;
+}
