@@ -1,0 +1,165 @@
+/* vjp_api.c: jsc_vjp: the multi-right-hand-side VJP for a caller's own cotangents. */
+#include "scopes_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A call in progress. Right-hand sides go back in the order of their positions: a chunk of early ones costs only its few tokens. */
+struct call {
+    const jsc_vjp_request *request;
+    size_t d, L, n, B, T; /* n: tokens of the prompt; T: tokens computed */
+    struct place {
+        int32_t pos;
+        int32_t rhs;
+    } * order; /* [B] */
+    jsc_plan plan;
+    struct trace *trace;
+    double *x, *cot, *sums, *grads;
+    int32_t *pos;
+};
+
+static int earlier(const void *left, const void *right)
+{
+    const struct place *a = left, *b = right;
+    if (a->pos != b->pos)
+        return a->pos < b->pos ? -1 : 1;
+    return a->rhs < b->rhs ? -1 : a->rhs > b->rhs;
+}
+
+static jsc_status check(const jsc_model *m, const jsc_vjp_request *r, jsc_error *error)
+{
+    if (m == NULL || r == NULL)
+        return status_set(error, JSC_E_ARGUMENT, "jsc_vjp: model and request must be given");
+    if (r->size != sizeof *r)
+        return status_set(error, JSC_E_ARGUMENT, "jsc_vjp_request.size is %zu, this library's is %zu: begin with JSC_VJP_REQUEST_INIT",
+                          r->size, sizeof *r);
+    if (r->n_rhs < 1 || r->n_rhs > (size_t)1 << 24 || r->cotangents == NULL)
+        return status_set(error, JSC_E_ARGUMENT, "jsc_vjp: %zu right-hand sides %s; 1 to %d are possible", r->n_rhs,
+                          r->cotangents == NULL ? "without cotangents" : "were given", 1 << 24);
+    /* the rules of prompt, weights and chunk are those of an attribution */
+    jsc_request prompt = JSC_REQUEST_INIT;
+    prompt.scope = JSC_SCOPE_TEMPERATURE;
+    prompt.ids = r->ids, prompt.n_ids = r->n_ids, prompt.chunk = r->chunk;
+    const jsc_status status = request_check(m, &prompt, false, error);
+    if (status != JSC_OK)
+        return status;
+    for (size_t b = 0; r->positions != NULL && b < r->n_rhs; b++)
+        if (r->positions[b] >= (int64_t)r->n_ids || r->positions[b] < -(int64_t)r->n_ids)
+            return status_set(error, JSC_E_ARGUMENT, "position %" PRId64 " of right-hand side %zu is outside the prompt of %zu tokens",
+                              r->positions[b], b, r->n_ids);
+    for (size_t i = 0; i < r->n_rhs * (size_t)m->d; i++)
+        if (!isfinite(r->cotangents[i]))
+            return status_set(error, JSC_E_ARGUMENT, "cotangent %zu, component %zu is not finite", i / (size_t)m->d, i % (size_t)m->d);
+    return JSC_OK;
+}
+
+static jsc_status begin(struct call *call, const jsc_model *m, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const jsc_vjp_request *r = call->request;
+    int last = 0;
+
+    TRY(mem_new(&call->order, call->B, error));
+    for (size_t b = 0; b < call->B; b++) {
+        const int64_t pos = r->positions != NULL ? r->positions[b] : -1;
+        call->order[b] = (struct place){(int32_t)(pos < 0 ? pos + (int64_t)call->n : pos), (int32_t)b};
+        last = call->order[b].pos > last ? call->order[b].pos : last;
+    }
+    qsort(call->order, call->B, sizeof *call->order, earlier);
+    call->T = (size_t)last + 1;
+    const struct work work = {.T = (int)call->T,
+                              .n_prompt = (int)call->n,
+                              .S = 1,
+                              .n_rhs = (int)call->B,
+                              .chunk = r->chunk,
+                              .layers = r->layers && r->sums != NULL,
+                              .gradients = r->gradients != NULL,
+                              .limit = r->memory_limit};
+    call->plan = (jsc_plan)JSC_PLAN_INIT;
+    TRY(plan_compute(m, &work, &call->plan, error));
+    TRY(trace_make(m, &call->plan, &call->trace, error));
+    const size_t chunk = (size_t)call->plan.chunk;
+    TRY(mem_new(&call->x, call->T * call->d, error));
+    TRY(mem_new(&call->cot, chunk * call->d, error));
+    TRY(mem_new(&call->pos, chunk, error));
+    if (r->sums != NULL)
+        TRY(mem_new(&call->sums, call->L * call->T * chunk, error));
+    if (r->gradients != NULL)
+        TRY(mem_new(&call->grads, call->T * chunk * call->d, error));
+done:
+    return status;
+}
+
+/* Spreads one chunk's rows (t count + b) to the caller's arrays; tokens after T stay 0. */
+static void give(const struct call *call, size_t first, size_t count)
+{
+    const jsc_vjp_request *r = call->request;
+    for (size_t b = 0; b < count; b++) {
+        const size_t rhs = (size_t)call->order[first + b].rhs;
+        for (size_t l = 0; r->sums != NULL && l < call->L; l++)
+            for (size_t t = 0; t < call->T; t++)
+                r->sums[(l * call->B + rhs) * call->n + t] = call->sums[(l * call->T + t) * count + b];
+        for (size_t t = 0; r->gradients != NULL && t < call->T; t++)
+            memcpy(r->gradients + (rhs * call->n + t) * call->d, call->grads + (t * count + b) * call->d, call->d * sizeof(double));
+    }
+}
+
+static jsc_status tell(const jsc_vjp_request *r, size_t done, jsc_error *error)
+{
+    if (r->progress != NULL && r->progress(r->progress_user, "backward", (double)done, (double)r->n_rhs) != 0)
+        return status_set(error, JSC_E_CANCELLED, "cancelled after %zu of %zu right-hand sides", done, r->n_rhs);
+    return JSC_OK;
+}
+
+static jsc_status pull_all(struct call *call, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const jsc_vjp_request *r = call->request;
+    const size_t chunk = (size_t)call->plan.chunk;
+
+    if (r->sums != NULL)
+        memset(r->sums, 0, call->L * call->B * call->n * sizeof *r->sums);
+    if (r->gradients != NULL)
+        memset(r->gradients, 0, call->B * call->n * call->d * sizeof *r->gradients);
+    for (size_t b = 0; r->hidden != NULL && b < call->B; b++)
+        TRY(forward_hidden(call->trace, call->order[b].pos, r->hidden + (size_t)call->order[b].rhs * call->d, error));
+    TRY(tell(r, 0, error));
+    for (size_t first = 0; first < call->B; first += chunk) {
+        const size_t count = call->B - first < chunk ? call->B - first : chunk;
+        for (size_t b = 0; b < count; b++) {
+            call->pos[b] = call->order[first + b].pos;
+            memcpy(call->cot + b * call->d, r->cotangents + (size_t)call->order[first + b].rhs * call->d, call->d * sizeof(double));
+        }
+        const struct pull pull = {
+            .S = 1, .B = (int)count, .pos = call->pos, .cot = call->cot, .layers = call->L > 1, .sums = call->sums, .grads = call->grads};
+        TRY(vjp_pull(call->trace, &pull, error));
+        give(call, first, count);
+        TRY(tell(r, first + count, error));
+    }
+done:
+    return status;
+}
+
+jsc_status jsc_vjp(const jsc_model *model, const jsc_vjp_request *request, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct call call = {.request = request};
+
+    TRY(check(model, request, error));
+    call.d = (size_t)model->d, call.n = request->n_ids, call.B = request->n_rhs;
+    call.L = request->layers && request->sums != NULL ? (size_t)model->L : 1;
+    TRY(begin(&call, model, error));
+    TRY(forward_inputs(call.trace, request->ids, call.x, error));
+    TRY(forward_run(call.trace, call.x, 1, error));
+    TRY(pull_all(&call, error));
+done:
+    trace_free(call.trace);
+    mem_free(call.order);
+    mem_free(call.x);
+    mem_free(call.cot);
+    mem_free(call.sums);
+    mem_free(call.grads);
+    mem_free(call.pos);
+    return status;
+}
