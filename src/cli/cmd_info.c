@@ -38,7 +38,7 @@ static void put_info_text(const jsc_model_info *m)
         printf("%-13s theta %g, scaling %s\n", "rotary", m->rope_theta, m->rope_scaling != NULL ? m->rope_scaling : "none");
     printf("%-13s %" PRIu64 "\n", "parameters", m->parameters);
     put_text_line("on disk", m->weight_types);
-    printf("%-13s %" PRIu64 " in files, %" PRIu64 " as opened\n", "bytes", m->file_bytes, m->weight_bytes);
+    printf("%-13s %" PRIu64 " in files\n", "bytes", m->file_bytes);
     put_text_line("device", m->device);
     put_text_line("precision", m->precision);
     put_text_line("tokeniser", m->tokeniser);

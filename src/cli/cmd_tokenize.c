@@ -3,12 +3,31 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <utf8proc.h>
 
-/* One piece as {"id": 5, "text": " caf"}. */
+static bool is_utf8(const char *bytes, size_t n)
+{
+    utf8proc_int32_t character = 0;
+    for (size_t i = 0; i < n;) {
+        const utf8proc_ssize_t length = utf8proc_iterate((const utf8proc_uint8_t *)bytes + i, (utf8proc_ssize_t)(n - i), &character);
+        if (length <= 0)
+            return false;
+        i += (size_t)length;
+    }
+    return true;
+}
+
+/* One piece as {"id": 5, "text": " caf"}; bytes where the text is not exactly them; linked where it goes on with the character before. */
 static void put_piece_json(int32_t id, const char *bytes, size_t n, bool first)
 {
     printf("%s{\"id\": %" PRId32 ", \"text\": ", first ? "\n    " : ",\n    ", id);
     put_json(bytes, n);
+    if (!is_utf8(bytes, n)) {
+        printf(", \"bytes\": \"");
+        for (size_t i = 0; i < n; i++)
+            printf("%02x", (unsigned char)bytes[i]);
+        printf("\"%s", !first && ((unsigned char)bytes[0] & 0xc0) == 0x80 ? ", \"linked\": true" : "");
+    }
     printf("}");
 }
 
