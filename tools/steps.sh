@@ -13,7 +13,7 @@ say() {
 
 # stop NAME LOG: the end of the log, then the one line.
 stop() {
-    tail -n 40 "$2" >&2
+    tail -n 40 "$2" | cut -c 1-400 >&2
     printf '%s: failed at "%s"; the whole output is in %s\n' "$(basename "$0")" "$1" "$2" >&2
     exit 1
 }

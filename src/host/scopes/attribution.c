@@ -168,7 +168,7 @@ jsc_status attribution_fill(struct job *job, jsc_error *error)
     const size_t V = (size_t)job->model->V, wanted = (size_t)job->request->top_predictions, n = wanted < V ? wanted : V;
     struct ranked *ranked = NULL;
 
-    out->y_norm = sqrt(dot(job->y, job->y, (size_t)job->model->d));
+    out->y_norm = sqrt(dense_dot(job->y, job->y, (size_t)job->model->d));
     TRY(rank_tokens(job->P, V, &ranked, error));
     TRY(mem_new(&out->predictions, n, error));
     out->n_predictions = n;

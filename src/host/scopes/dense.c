@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-double dot(const double *a, const double *b, size_t n)
+double dense_dot(const double *a, const double *b, size_t n)
 {
     /* four running sums: one would wait for itself at every addition */
     double s[4] = {0.0, 0.0, 0.0, 0.0};
@@ -27,7 +27,7 @@ void row_products(const double *a, int n, const double *b, int m, int d, double 
 {
     for (int i = 0; i < n; i++)
         for (int j = 0; j < m; j++)
-            out[(size_t)i * (size_t)m + (size_t)j] = dot(a + (size_t)i * (size_t)d, b + (size_t)j * (size_t)d, (size_t)d);
+            out[(size_t)i * (size_t)m + (size_t)j] = dense_dot(a + (size_t)i * (size_t)d, b + (size_t)j * (size_t)d, (size_t)d);
 }
 
 void row_combine(const double *c, int n, int m, const double *b, int d, double *out)
@@ -44,13 +44,13 @@ int orthonormalise(double *m, int k, int d)
     for (int i = 0; i < k; i++) {
         double *row = m + (size_t)kept * (size_t)d;
         memmove(row, m + (size_t)i * (size_t)d, (size_t)d * sizeof *row);
-        const double before = sqrt(dot(row, row, (size_t)d));
+        const double before = sqrt(dense_dot(row, row, (size_t)d));
         for (int pass = 0; pass < 2; pass++)
             for (int j = 0; j < kept; j++) {
                 const double *other = m + (size_t)j * (size_t)d;
-                axpy(-dot(row, other, (size_t)d), other, row, (size_t)d);
+                axpy(-dense_dot(row, other, (size_t)d), other, row, (size_t)d);
             }
-        const double after = sqrt(dot(row, row, (size_t)d));
+        const double after = sqrt(dense_dot(row, row, (size_t)d));
         if (!(after > 1e-10 * before))
             continue; /* what is left of the row is rounding */
         for (int c = 0; c < d; c++)

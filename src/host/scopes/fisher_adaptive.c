@@ -78,7 +78,7 @@ static jsc_status measure_rest(struct adaptive *a, struct stage *stage, jsc_erro
     for (size_t i = 0; i < n; i++)
         g[i] = rng_normal(~a->job->request->seed, (uint64_t)a->n_stages, i);
     TRY(residual_apply(a->f, a->D, a->n_D, g, NORM_VECTORS, Fg, error));
-    stage->norm2 = dot(Fg, Fg, n) / NORM_VECTORS;
+    stage->norm2 = dense_dot(Fg, Fg, n) / NORM_VECTORS;
 done:
     mem_free(g);
     mem_free(Fg);
@@ -97,7 +97,7 @@ static jsc_status add_directions(struct adaptive *a, struct stage *stage, int k,
     TRY(mem_reserve(&a->D, &a->D_capacity, (size_t)(a->n_D + stage->part.n) * d + 1, error));
     memcpy(a->D + (size_t)a->n_D * d, stage->part.D, (size_t)stage->part.n * d * sizeof *a->D);
     a->n_D += stage->part.n;
-    a->carried += dot(stage->part.D, stage->part.D, (size_t)stage->part.n * d);
+    a->carried += dense_dot(stage->part.D, stage->part.D, (size_t)stage->part.n * d);
     TRY(mem_reserve(&a->ritz, &a->ritz_capacity, (size_t)(a->n_ritz + s.found) + 1, error));
     for (int i = 0; i < s.found; i++)
         a->ritz[a->n_ritz++] = s.ritz[i];

@@ -16,7 +16,7 @@ jsc_status residual_apply(struct fisher *f, const double *D, int n_d, const doub
     for (int i = 0; i < k; i++)
         for (int j = 0; j < n_d; j++) {
             const double *row = D + (size_t)j * d;
-            axpy(-dot(row, m + (size_t)i * d, d), row, out + (size_t)i * d, d);
+            axpy(-dense_dot(row, m + (size_t)i * d, d), row, out + (size_t)i * d, d);
         }
     return JSC_OK;
 }
@@ -154,7 +154,7 @@ void exact_part_project(const struct exact_part *part, double *l, int n, int d, 
     for (int i = 0; i < n; i++) {
         double *row = l + (size_t)i * (size_t)d;
         for (int m = 0; m < part->n; m++) {
-            double c = dot(part->U + (size_t)m * (size_t)d, row, (size_t)d);
+            double c = dense_dot(part->U + (size_t)m * (size_t)d, row, (size_t)d);
             for (int j = 0; j < m; j++)
                 c -= part->R[(size_t)j * (size_t)part->n + (size_t)m] * scratch[j];
             scratch[m] = c / part->R[(size_t)m * (size_t)part->n + (size_t)m];

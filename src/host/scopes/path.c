@@ -225,7 +225,7 @@ static jsc_status fill_answer(const struct path *path, double difference, jsc_er
     for (size_t l = 0; out->layers != NULL && l < (size_t)job->model->L; l++)
         for (size_t t = 0; t < (size_t)job->T; t++) {
             const double *ig = path->integral + (l * (size_t)job->T + t) * d;
-            out->layers[l * n + t] = l == 0 ? out->scores[t] : sqrt(dot(ig, ig, d));
+            out->layers[l * n + t] = l == 0 ? out->scores[t] : sqrt(dense_dot(ig, ig, d));
         }
     out->path.steps = r->path_steps;
     out->path.rule = r->path_rule;

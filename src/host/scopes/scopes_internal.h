@@ -125,7 +125,7 @@ jsc_status rank_tokens(const double *P, size_t V, struct ranked **out, jsc_error
 int cholesky_pivoted(const double *F, int d, int most, double stop, double *rows, int *pivots, double *diag, double *rest);
 /* Orthonormalises rows of m [k][d] in place (Gram-Schmidt twice); rows that vanish are dropped; returns how many stay, in front. */
 int orthonormalise(double *m, int k, int d);
-double dot(const double *a, const double *b, size_t n);
+double dense_dot(const double *a, const double *b, size_t n);
 void axpy(double s, const double *x, double *y, size_t n); /* y += s x */
 /* out[i][j] = a_i . b_j for rows a [n][d], b [m][d] */
 void row_products(const double *a, int n, const double *b, int m, int d, double *out);

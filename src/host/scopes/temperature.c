@@ -11,7 +11,7 @@ void temperature_size(struct job *job)
 /* y -> y / ||y|| in place. */
 static jsc_status unit(double *y, size_t d, int q, jsc_error *error)
 {
-    const double norm = sqrt(dot(y, y, d));
+    const double norm = sqrt(dense_dot(y, y, d));
     if (!(norm > 0.0) || !isfinite(norm))
         return status_set(error, JSC_E_NUMERIC, "the final hidden state at position %d has length %g: it has no direction to explain", q,
                           norm);
