@@ -10,7 +10,8 @@
  *          stream->size_of[role] is the bytes of one element. Where two roles have one size and type (stream->one_type), the
  *          walks pass one address for both and the operation writes it once.
  * Rules    Every backend offers every entry. An entry may run later: sync() reports its failure. Sums have a fixed order that
- *          does not depend on B, on chunking of rows or (beyond rounding) on the number of threads. Nothing is allocated inside
+ *          does not depend on B, on chunking of rows or (beyond rounding) on the number of threads; a library's GEMM may differ by
+ *          rounding with the number of its rows (matmul, matmul_vjp, mlp_collapse, fisher_apply, probes). Nothing is allocated inside
  *          an entry except by the backend's own caches when a shape is first seen. No output may alias an input unless said.
  *          Arguments were checked by the host; an entry asserts, it does not diagnose. */
 #ifndef JSC_OPS_H
@@ -133,7 +134,7 @@ struct op_gate_vjp { struct rows rows; int f; bool gated; dptr da, c1, c2, dgu; 
  * collapsed form. W_t = diag(c1_t) Wg + diag(c2_t) Wu  [f][d] (plain: diag(c1_t) Wu).
  *   HALF: dN_t = (G_t Wdown) W_t, then R += norm_vjp(dN)
  *   FULL: A_t = Wdown W_t [d][d]; A'_t = r_t A_t diag(w) (I - xhat xhat^T / d) (LAYER: also minus 11^T/d); R_t += G_t A'_t
- * G and ss are refreshed as in norm_vjp. up: the stacked gate|up weight (USE_ROWS), down [d][f] (USE_VJP and USE_ROWS).
+ * G and ss are refreshed as in norm_vjp. Every address is that of token 0. up: the stacked gate|up weight (USE_ROWS), down [d][f] (USE_VJP and USE_ROWS).
  * scratch: mlp_collapse_scratch() bytes. */
 struct op_mlp_collapse {
     enum mlp_form form;
