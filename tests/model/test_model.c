@@ -39,8 +39,8 @@ Test(model, tiny_llama_opens_and_is_described)
     jsc_model_info info = JSC_MODEL_INFO_INIT;
     cr_assert(model != NULL, "%s", error.text);
     cr_assert(eq(int, jsc_model_describe(model, &info, &error), JSC_OK));
-    cr_expect(eq(int, info.n_layers, 3) && eq(int, info.d_model, 27) && eq(int, info.n_heads, 9) && eq(int, info.n_kv_heads, 3));
-    cr_expect(eq(int, info.head_dim, 8) && eq(int, info.vocab_size, 304) && eq(int, info.tied_head, 0));
+    cr_expect(info.n_layers == 3 && info.d_model == 27 && info.n_heads == 9 && info.n_kv_heads == 3);
+    cr_expect(info.head_dim == 8 && info.vocab_size == 304 && info.tied_head == 0);
     cr_expect(eq(str, (char *)info.family, "llama"));
     cr_expect(eq(str, (char *)info.rope_scaling, "llama3"));
     cr_expect(eq(int, info.has_tokeniser, 0), "the copy holds no tokenizer.json");
