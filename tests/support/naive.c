@@ -155,6 +155,17 @@ static jsc_status get(struct jsc_stream *stream, enum role role, double *out, co
     return JSC_OK;
 }
 
+static void weight_free(struct jsc_device *device, struct jsc_weight *weight)
+{
+    struct naive_weight *own = (struct naive_weight *)(void *)weight;
+    (void)device;
+    if (own == NULL)
+        return;
+    mem_free(own->w);
+    mem_free(own->bias);
+    mem_free(own);
+}
+
 /* The weight of ref, rounded. */
 static jsc_status weight_make(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
                               const double *bias, struct jsc_weight **out, jsc_error *error)
@@ -177,21 +188,11 @@ static jsc_status weight_make(struct jsc_device *device, const struct weight_par
         weight->w[i] = (float)e->w[i];
     for (size_t i = 0; e->bias != NULL && i < exact->n; i++)
         weight->bias[i] = (float)e->bias[i];
-    *out = &weight->base;
+    *out = &weight->base, weight = NULL;
 done:
+    weight_free(device, weight != NULL ? &weight->base : NULL);
     ops_ref.weight_free(device, exact);
     return status;
-}
-
-static void weight_free(struct jsc_device *device, struct jsc_weight *weight)
-{
-    struct naive_weight *own = (struct naive_weight *)(void *)weight;
-    (void)device;
-    if (own == NULL)
-        return;
-    mem_free(own->w);
-    mem_free(own->bias);
-    mem_free(own);
 }
 
 const struct jsc_ops ops_naive = {

@@ -49,12 +49,7 @@ jsc_status weight_make_ref(struct jsc_device *device, const struct weight_part *
     }
     if (bias != NULL) {
         TRY(mem_new(&weight->bias, n, error));
-        for (size_t i = 0; i < n; i++) {
-            if (!isfinite(bias[i]))
-                FAIL(JSC_E_NUMERIC, "%s: element [%zu] of its bias is not finite (%g); the file is damaged: fetch it again", parts[0].name,
-                     i, bias[i]);
-            weight->bias[i] = bias[i];
-        }
+        memcpy(weight->bias, bias, n * sizeof *bias);
     }
     weight->base = (struct jsc_weight){
         .n = n, .k = k, .bytes = (count + (bias != NULL ? n : 0)) * sizeof(double), .has_bias = bias != NULL};
