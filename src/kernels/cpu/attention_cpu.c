@@ -72,16 +72,34 @@ double softmax_row(float *s, size_t from, size_t to, double scale, double cap)
     return (double)top + log(sum);
 }
 
-CPU_CLONES void probability_row(float *s, size_t from, size_t to, double scale, double cap, double lse, float *slope)
+/* p and slope before they are divided by the sum, which is returned */
+CPU_CLONES static double raw_probabilities(float *s, size_t n, double scale, double cap, double lse, float *slope)
 {
-    const double relative = cap > 0.0 ? scale / cap : scale;
-#pragma omp simd
-    for (size_t j = from; j < to; j++) {
-        const double x = (double)s[j] * relative, tanh_x = cap > 0.0 ? tanh_cpu(x) : 0.0;
-        const double p = exp_cpu((cap > 0.0 ? (double)(float)(cap * tanh_x) : (double)(float)x) - lse);
-        s[j] = (float)p;
-        slope[j] = (float)(p * (1.0 - tanh_x * tanh_x));
+    double sum = 0.0;
+    if (cap > 0.0) {
+#pragma omp simd reduction(+ : sum)
+        for (size_t j = 0; j < n; j++) {
+            const double t = tanh_cpu((double)s[j] * scale / cap), e = exp_cpu(cap * t - lse);
+            s[j] = (float)e;
+            slope[j] = (float)(e * (1.0 - t * t));
+            sum += e;
+        }
+    } else {
+#pragma omp simd reduction(+ : sum)
+        for (size_t j = 0; j < n; j++) {
+            const double e = exp_cpu((double)s[j] * scale - lse);
+            s[j] = slope[j] = (float)e;
+            sum += e;
+        }
     }
+    return sum;
+}
+
+void probability_row(float *s, size_t from, size_t to, double scale, double cap, double lse, float *slope)
+{
+    const float factor = (float)(1.0 / raw_probabilities(s + from, to - from, scale, cap, lse, slope + from));
+    multiply_by(s + from, to - from, factor);
+    multiply_by(slope + from, to - from, factor);
 }
 
 /* ---- forward ------------------------------------------------------------------------------------------------------------------------ */

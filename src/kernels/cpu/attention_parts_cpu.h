@@ -20,7 +20,7 @@ static inline size_t first_key(size_t i, int window)
 
 /* One row of scores s[from .. to-1], already q . k: scales, caps and turns it into exp(s - lse) with lse its log-sum; returns lse. */
 double softmax_row(float *s, size_t from, size_t to, double scale, double cap);
-/* The same with a known lse; slope (may be NULL) receives p (1 - (s/cap)^2), or p if cap is 0. */
+/* The same with a known lse, made to sum to 1 exactly: an lse rounded to float is off by 1e-6. slope receives p (1 - (s/cap)^2), or p. */
 void probability_row(float *s, size_t from, size_t to, double scale, double cap, double lse, float *slope);
 
 #endif

@@ -9,9 +9,10 @@
 
 #define TRANSPOSE_ROWS 16 /* stored rows at once: 64 bytes of each row that is written */
 
-/* Where the first value that is not finite stands. */
+/* Where the first value that is not finite stands in W. */
 struct bad_value {
     size_t row, column;
+    double value;
     bool found;
 };
 
@@ -40,7 +41,7 @@ static void note_bad(struct bad_value *bad, const float *row, size_t r, size_t k
         column++;
 #pragma omp critical(jsc_weight_bad)
     if (!bad->found || r < bad->row)
-        *bad = (struct bad_value){r, column, true};
+        *bad = (struct bad_value){r, column, (double)row[column], true};
 }
 
 static void finish_row(const struct weight_part *part, float *row, size_t r, size_t k, struct bad_value *bad)
@@ -90,6 +91,14 @@ done:
     return status;
 }
 
+/* Names the element as the file holds it. */
+static jsc_status refuse(const struct weight_part *part, const struct bad_value *bad, jsc_error *error)
+{
+    const size_t stored = part->row_of != NULL ? (size_t)part->row_of[bad->row] : bad->row;
+    return status_set(error, JSC_E_NUMERIC, "%s: element [%zu,%zu] is not finite (%g); the file is damaged: fetch it again", part->name,
+                      part->transposed ? bad->column : stored, part->transposed ? bad->row : bad->column, bad->value);
+}
+
 static jsc_status decode(struct cpu_weight *w, const struct weight_part *parts, size_t n_parts, int threads, jsc_error *error)
 {
     jsc_status status = JSC_OK;
@@ -101,9 +110,7 @@ static jsc_status decode(struct cpu_weight *w, const struct weight_part *parts, 
         else
             decode_part(part, w->base.k, threads, out, &bad);
         if (bad.found)
-            FAIL(JSC_E_NUMERIC,
-                 "%s: the value in row %zu, column %zu is not finite; the file is damaged or was converted badly: fetch it again",
-                 part->name, bad.row, bad.column);
+            TRY(refuse(part, &bad, error));
         out += part->n * w->base.k;
     }
 done:
@@ -143,8 +150,12 @@ jsc_status weight_make_cpu(struct jsc_device *device, const struct weight_part *
     w->base.bytes = elements * sizeof *w->w;
     if (bias != NULL) {
         TRY(mem_new(&w->bias, n, error));
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
             w->bias[i] = (float)bias[i];
+            if (!isfinite(w->bias[i]))
+                FAIL(JSC_E_NUMERIC, "%s: element [%zu] of its bias is not finite (%g); the file is damaged: fetch it again", parts[0].name,
+                     i, bias[i]);
+        }
         w->base.has_bias = true;
         w->base.bytes += n * sizeof *w->bias;
     }
