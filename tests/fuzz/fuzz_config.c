@@ -1,0 +1,11 @@
+/* fuzz_config.c: libFuzzer entry: any bytes as config.json. */
+#include "parse_all.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    jsc_error error = {0};
+    (void)parse_config("config.json", (const char *)bytes, n, &error);
+    return 0;
+}
