@@ -171,7 +171,7 @@ static jsc_status find_target(struct file_writer *w, bool *exists, struct stat *
         FAIL(JSC_E_FILE, "%s: cannot be found: %s", w->path, strerror(errno));
     TRY(mem_strdup(&w->target, real, error));
 done:
-    free(real);
+    free(real); /* allowed: realpath allocated it */
     return status;
 }
 

@@ -262,7 +262,7 @@ static jsc_status fill_added_sets(struct tokenizer *tok, jsc_error *error)
     pcre2_match_data *match = NULL;
     TRY(regex_match_data(&match, error));
     for (size_t k = 0; k < 2 * tok->n_added; k++) {
-        const size_t i = k % tok->n_added;
+        const size_t i = k % tok->n_added; /* NOLINT(clang-analyzer-core.DivideZero): not entered for 0 */
         const struct added_token *token = &tok->added[i];
         if (token->special != (k < tok->n_added))
             continue;
