@@ -96,6 +96,8 @@ jsc_status forward_logits(struct trace *trace, int row, double *z, double *slope
  * level  or NULL (needs grads): called after every block, from the last to block 0, while grads holds the gradient at that block's input
  * Rows of tokens after pos[b] are exactly 0. */
 typedef jsc_status (*pull_level)(void *user, int block, const double *grads, jsc_error *error);
+/* share: of the pull's work that is done, 0 to 1. */
+typedef jsc_status (*pull_tick)(void *user, double share, jsc_error *error);
 struct pull {
     int S, B;
     const int32_t *pos; /* host [B] token index */
@@ -104,6 +106,8 @@ struct pull {
     double *sums, *grads;
     pull_level level;
     void *user;
+    pull_tick tick; /* or NULL: called after every block, so that progress shows and a wish to stop is heard within one block's time */
+    void *tick_user;
 };
 jsc_status vjp_pull(struct trace *trace, const struct pull *pull, jsc_error *error);
 

@@ -271,6 +271,8 @@ static jsc_status run(const struct walk *w, jsc_error *error)
                 &(struct op_scatter){.rows = {w->top, w->B, t->tok}, .N = w->N, .d = w->m->d, .src = t->top_R, .R = t->R, .G = t->G},
                 error));
         TRY(attention_half(w, l, top, error));
+        if (w->p->tick != NULL)
+            TRY(w->p->tick(w->p->tick_user, (double)(w->m->L - l) / (double)w->m->L, error));
     }
     TRY(w->ops->sync(t->stream, error));
 done:

@@ -93,6 +93,19 @@ done:
     return status;
 }
 
+/* Progress inside one chunk of right-hand sides. */
+struct ticker {
+    struct job *job;
+    double before, units; /* done before the chunk; units of the chunk */
+};
+
+static jsc_status tick(void *user, double share, jsc_error *error)
+{
+    const struct ticker *t = user;
+    t->job->done = t->before + share * t->units;
+    return job_progress(t->job, "backward", 0.0, error);
+}
+
 jsc_status job_pull(struct job *job, int n, const double *cotangents, const int32_t *pos, pull_sink sink, void *user, jsc_error *error)
 {
     jsc_status status = JSC_OK;
@@ -104,15 +117,17 @@ jsc_status job_pull(struct job *job, int n, const double *cotangents, const int3
         at_p[b] = job->p;
     for (int first = 0; first < n; first += chunk) {
         const int count = n - first < chunk ? n - first : chunk;
+        struct ticker ticker = {job, job->done, count};
         const struct pull pull = {.S = 1,
                                   .B = count,
                                   .pos = pos != NULL ? pos + first : at_p,
                                   .cot = cotangents + (size_t)first * (size_t)job->model->d,
                                   .layers = job->levels > 1,
-                                  .sums = job->sums};
+                                  .sums = job->sums,
+                                  .tick = tick,
+                                  .tick_user = &ticker};
         TRY(vjp_pull(job->trace, &pull, error));
         TRY(sink(user, &(struct pulled){.first = first, .count = count, .sums = job->sums}, error));
-        TRY(job_progress(job, "backward", count, error));
     }
 done:
     mem_free(at_p);
