@@ -121,8 +121,6 @@ done:
 jsc_status tokenizer_add_added(struct tokenizer *tok, const char *content, size_t n, const struct added_token *token, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    if (vocab_find(&tok->added_text, content, n) >= 0)
-        FAIL(JSC_E_FORMAT, "%s: the added token \"%.*s\" is listed twice", tok->path, (int)(n < 64 ? n : 64), content);
     TRY(mem_reserve(&tok->added, &tok->added_capacity, tok->n_added + 1, error));
     TRY(vocab_add(&tok->added_text, content, n, (int32_t)tok->n_added, error));
     tok->added[tok->n_added++] = *token;

@@ -199,7 +199,7 @@ static jsc_status read_specials(struct source *s, bool adds_bos, jsc_error *erro
         TRY(get_special(s, "tokenizer.ggml.unknown_token_id", &tok->unk_id, error));
     TRY(gguf_get_bool(s->gguf, "tokenizer.ggml.add_bos_token", &adds_bos, &said, error));
     TRY(gguf_get_bool(s->gguf, "tokenizer.ggml.add_eos_token", &adds_eos, NULL, error));
-    if (adds_bos && tok->bos < 0)
+    if (said && adds_bos && tok->bos < 0)
         TRY(tokenizer_warn(tok, error, "%s: BOS is to be put in front of texts, but the file names no BOS token; none is added",
                            tok->path));
     if (adds_bos && tok->bos >= 0) {

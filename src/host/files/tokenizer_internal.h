@@ -48,6 +48,9 @@ const struct pair_entry *pair_find(const struct pair_map *m, int32_t left, int32
 
 /* The body of a PCRE2 character class for "L", "Nd", "Han", "s", "word", "digit", "punctuation" ...; NULL: no such name. */
 const char *tokenizer_class(const char *name, size_t n);
+/* The reference's normalisers leave this character alone, although newer tables say more about it. */
+bool normal_is_unknown(int32_t code_point);
+int32_t normal_lower(int32_t code_point);
 bool is_white_space(uint32_t code_point);
 
 /* pattern in the syntax of the reference (Oniguruma, Ruby); JSC_E_UNSUPPORTED names the part that would mean something else here. */

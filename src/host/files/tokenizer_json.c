@@ -166,6 +166,8 @@ static jsc_status read_added_token(struct tokenizer *tok, const json_t *item, in
     TRY(get_added_flag(tok, item, "special", &token.special, error));
     if (n == 0)
         goto done; /* the reference ignores it too */
+    if (vocab_find(&tok->added_text, text, n) >= 0)
+        FAIL(JSC_E_FORMAT, "%s: added token \"%.64s\" is listed twice", tok->path, text);
     const int64_t size = (int64_t)tok->vocab.n;
     int64_t id = vocab_find(&tok->vocab, text, n);
     if (id < 0)

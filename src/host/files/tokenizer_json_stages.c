@@ -309,50 +309,43 @@ done:
     return status;
 }
 
-/* Each further processor puts its tokens around those of the ones before. */
-static jsc_status put_around(struct tokenizer *tok, const int32_t *ids, size_t n, bool front, jsc_error *error)
+static jsc_status put_special(int32_t **list, size_t *n, size_t *capacity, int32_t id, jsc_error *error)
 {
-    jsc_status status = JSC_OK;
-    int32_t **list = front ? &tok->prefix : &tok->suffix;
-    size_t *count = front ? &tok->n_prefix : &tok->n_suffix, *capacity = front ? &tok->prefix_capacity : &tok->suffix_capacity;
-    if (n == 0)
-        return JSC_OK;
-    TRY(mem_reserve(list, capacity, *count + n, error));
-    if (front)
-        memmove(*list + n, *list, *count * sizeof **list);
-    memcpy(front ? *list : *list + *count, ids, n * sizeof **list);
-    *count += n;
-done:
+    const jsc_status status = mem_reserve(list, capacity, *n + 1, error);
+    if (status == JSC_OK)
+        (*list)[(*n)++] = id;
     return status;
 }
 
 /* ["<s>", 1] of BertProcessing and RobertaProcessing. */
-static jsc_status read_mark(const struct part *p, const char *key, bool front, jsc_error *error)
+static jsc_status read_mark(const struct part *p, const char *key, int32_t **list, size_t *n, size_t *capacity, jsc_error *error)
 {
     const json_t *id = json_array_get(json_object_get(p->node, key), 1);
     if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > INT32_MAX)
         return status_set(error, JSC_E_FORMAT, "%s: post_processor \"%.64s\": \"%s\" is not a pair of text and id", p->tok->path, p->type,
                           key);
-    const int32_t value = (int32_t)json_integer_value(id);
-    return put_around(p->tok, &value, 1, front, error);
+    return put_special(list, n, capacity, (int32_t)json_integer_value(id), error);
 }
 
-/* The ids of one special token of a template, behind those collected so far. */
-static jsc_status add_special(const struct part *p, const json_t *item, int32_t **ids, size_t *n, size_t *capacity, jsc_error *error)
+/* The ids of one special token of a template. */
+static jsc_status add_special(const struct part *p, const json_t *item, bool front, jsc_error *error)
 {
     jsc_status status = JSC_OK;
+    struct tokenizer *tok = p->tok;
     const char *name = json_string_value(json_object_get(item, "id"));
     const json_t *list = name != NULL ? json_object_get(json_object_get(json_object_get(p->node, "special_tokens"), name), "ids") : NULL;
     if (!json_is_array(list))
-        FAIL(JSC_E_FORMAT, "%s: post_processor \"TemplateProcessing\": special token \"%.64s\" has no ids", p->tok->path,
+        FAIL(JSC_E_FORMAT, "%s: post_processor \"TemplateProcessing\": special token \"%.64s\" has no ids", tok->path,
              name != NULL ? name : "?");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *id = json_array_get(list, i);
         if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > INT32_MAX)
-            FAIL(JSC_E_FORMAT, "%s: post_processor \"TemplateProcessing\": special token \"%.64s\" has an id out of range", p->tok->path,
+            FAIL(JSC_E_FORMAT, "%s: post_processor \"TemplateProcessing\": special token \"%.64s\" has an id out of range", tok->path,
                  name);
-        TRY(mem_reserve(ids, capacity, *n + 1, error));
-        (*ids)[(*n)++] = (int32_t)json_integer_value(id);
+        if (front)
+            TRY(put_special(&tok->prefix, &tok->n_prefix, &tok->prefix_capacity, (int32_t)json_integer_value(id), error));
+        else
+            TRY(put_special(&tok->suffix, &tok->n_suffix, &tok->suffix_capacity, (int32_t)json_integer_value(id), error));
     }
 done:
     return status;
@@ -362,27 +355,31 @@ static jsc_status read_template(const struct part *p, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const json_t *list = NULL;
-    int32_t *ids = NULL;
-    size_t n = 0, capacity = 0, n_front = 0, texts = 0;
+    size_t texts = 0;
     TRY(get_list(p, "single", &list, error));
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *item = json_array_get(list, i), *special = json_object_get(item, "SpecialToken"),
                      *sequence = json_object_get(item, "Sequence");
         const char *id = json_string_value(json_object_get(sequence, "id"));
         if (special != NULL)
-            TRY(add_special(p, special, &ids, &n, &capacity, error));
-        else if (id != NULL && strcmp(id, "A") == 0 && texts++ == 0)
-            n_front = n;
-        else
+            TRY(add_special(p, special, texts == 0, error));
+        else if (id == NULL || strcmp(id, "A") != 0 || texts++ > 0)
             FAIL(JSC_E_UNSUPPORTED,
                  "post_processor \"TemplateProcessing\" with anything but special tokens and one Sequence A is not implemented");
     }
     if (texts == 0)
         FAIL(JSC_E_UNSUPPORTED, "post_processor \"TemplateProcessing\" without Sequence A is not implemented");
-    TRY(put_around(p->tok, ids, n_front, true, error));
-    TRY(put_around(p->tok, ids != NULL ? ids + n_front : NULL, n - n_front, false, error));
 done:
-    mem_free(ids);
+    return status;
+}
+
+static jsc_status read_marks(const struct part *p, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct tokenizer *tok = p->tok;
+    TRY(read_mark(p, "cls", &tok->prefix, &tok->n_prefix, &tok->prefix_capacity, error));
+    TRY(read_mark(p, "sep", &tok->suffix, &tok->n_suffix, &tok->suffix_capacity, error));
+done:
     return status;
 }
 
@@ -398,11 +395,10 @@ jsc_status tokenizer_read_post_processor(struct tokenizer *tok, const json_t *no
         TRY(get_list(&p, "processors", &list, error));
         for (size_t i = 0; i < json_array_size(list); i++)
             TRY(tokenizer_read_post_processor(tok, json_array_get(list, i), depth + 1, error));
-    } else if (is(&p, "TemplateProcessing"))
-        TRY(read_template(&p, error));
-    else if (is(&p, "RobertaProcessing") || is(&p, "BertProcessing")) {
-        TRY(read_mark(&p, "cls", true, error));
-        TRY(read_mark(&p, "sep", false, error));
+    } else if (is(&p, "TemplateProcessing") || is(&p, "RobertaProcessing") || is(&p, "BertProcessing")) {
+        if (tok->n_prefix + tok->n_suffix > 0) /* the reference cannot run such a file either */
+            FAIL(JSC_E_UNSUPPORTED, "a second post_processor that adds tokens (\"%.64s\") is not implemented", p.type);
+        TRY(is(&p, "TemplateProcessing") ? read_template(&p, error) : read_marks(&p, error));
     } else if (!is(&p, "ByteLevel")) /* ByteLevel trims offsets only */
         TRY(not_implemented(&p, error));
 done:

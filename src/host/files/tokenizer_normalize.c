@@ -5,6 +5,8 @@
 
 #include <utf8proc.h>
 
+#define DECOMPOSED_MAX 32 /* characters; U+FDFA becomes 18, the most */
+
 /* A text under construction in one of the two buffers. */
 struct target {
     char **text;
@@ -41,7 +43,7 @@ static jsc_status order_marks(struct normal_buffers *b, size_t n, jsc_error *err
     size_t sorted_capacity = 0;
     TRY(mem_reserve(&b->classes, &b->classes_capacity, n, error));
     for (size_t i = 0; i < n; i++)
-        b->classes[i] = (unsigned char)utf8proc_get_property(b->points[i])->combining_class;
+        b->classes[i] = normal_is_unknown(b->points[i]) ? 0 : (unsigned char)utf8proc_get_property(b->points[i])->combining_class;
     for (size_t i = 0; i < n;) {
         if (b->classes[i] == 0) {
             i++;
@@ -60,6 +62,11 @@ static jsc_status order_marks(struct normal_buffers *b, size_t n, jsc_error *err
             for (size_t k = i; k < end; k++)
                 sorted[at[b->classes[k]]++] = b->points[k];
             memcpy(b->points + i, sorted, (end - i) * sizeof *sorted);
+            for (size_t k = i, c = 0; k < end; k++) {
+                while (at[c] <= k - i) /* at[c] is now where class c ends */
+                    c++;
+                b->classes[k] = (unsigned char)c;
+            }
         }
         i = end;
     }
@@ -68,34 +75,69 @@ done:
     return status;
 }
 
-static jsc_status run_form(enum normalizer_kind kind, const char *text, size_t n, struct normal_buffers *b, struct target *t,
-                           jsc_error *error)
+/* The character that the two compose to; -1: they do not. */
+static int32_t compose_pair(int32_t a, int32_t b)
+{
+    int32_t pair[2] = {a, b};
+    if (normal_is_unknown(a) || normal_is_unknown(b))
+        return -1;
+    return utf8proc_normalize_utf32(pair, 2, (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE)) == 1 ? pair[0] : -1;
+}
+
+/* Composes in place: a mark joins the last starter unless one of at least its class stands between them. Returns the new length. */
+static size_t compose(struct normal_buffers *b, size_t n)
+{
+    size_t out = 0, starter = SIZE_MAX;
+    for (size_t i = 0; i < n; i++) {
+        const bool reaches = starter != SIZE_MAX && (out == starter + 1 || b->classes[out - 1] < b->classes[i]);
+        const int32_t both = reaches && b->points[i] >= 0x300 ? compose_pair(b->points[starter], b->points[i]) : -1;
+        if (both >= 0) {
+            b->points[starter] = both;
+            continue;
+        }
+        if (b->classes[i] == 0)
+            starter = out;
+        b->points[out] = b->points[i];
+        b->classes[out++] = b->classes[i];
+    }
+    return out;
+}
+
+static jsc_status decompose(const char *text, size_t n, int options, struct normal_buffers *b, size_t *n_points, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    const bool compatible = kind == NORMALIZE_NFKC || kind == NORMALIZE_NFKD, compose = kind == NORMALIZE_NFC || kind == NORMALIZE_NFKC;
-    const int options = UTF8PROC_STABLE | (compatible ? UTF8PROC_COMPAT : 0) | (compose ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE);
-    size_t n_points = 0;
     for (size_t i = 0; i < n;) {
         uint32_t c = 0;
+        int boundary = 0;
         const size_t length = utf8_char(text + i, n - i, &c);
         if (length == 0)
             FAIL(JSC_E_INTERNAL, "invalid UTF-8 reached a normaliser");
         i += length;
-        int boundary = 0;
-        TRY(mem_reserve(&b->points, &b->points_capacity, n_points + 4, error));
-        utf8proc_ssize_t got = utf8proc_decompose_char((int32_t)c, b->points + n_points, (utf8proc_ssize_t)(b->points_capacity - n_points),
-                                                       (utf8proc_option_t)options, &boundary);
-        if (got > (utf8proc_ssize_t)(b->points_capacity - n_points)) {
-            TRY(mem_reserve(&b->points, &b->points_capacity, n_points + (size_t)got, error));
-            got = utf8proc_decompose_char((int32_t)c, b->points + n_points, got, (utf8proc_option_t)options, &boundary);
+        TRY(mem_reserve(&b->points, &b->points_capacity, *n_points + DECOMPOSED_MAX, error));
+        if (c < 0x80 || normal_is_unknown((int32_t)c)) {
+            b->points[(*n_points)++] = (int32_t)c;
+            continue;
         }
-        if (got < 0)
+        const utf8proc_ssize_t got = utf8proc_decompose_char((int32_t)c, b->points + *n_points, DECOMPOSED_MAX, (utf8proc_option_t)options,
+                                                             &boundary);
+        if (got < 0 || got > DECOMPOSED_MAX)
             FAIL(JSC_E_INTERNAL, "utf8proc cannot decompose U+%04X", c);
-        n_points += (size_t)got;
+        *n_points += (size_t)got;
     }
+done:
+    return status;
+}
+
+static jsc_status run_form(enum normalizer_kind kind, const char *text, size_t n, struct normal_buffers *b, struct target *t,
+                           jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const bool compatible = kind == NORMALIZE_NFKC || kind == NORMALIZE_NFKD;
+    size_t n_points = 0;
+    TRY(decompose(text, n, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (compatible ? UTF8PROC_COMPAT : 0), b, &n_points, error));
     TRY(order_marks(b, n_points, error));
-    if (compose && n_points > 0)
-        n_points = (size_t)utf8proc_normalize_utf32(b->points, (utf8proc_ssize_t)n_points, (utf8proc_option_t)options);
+    if (kind == NORMALIZE_NFC || kind == NORMALIZE_NFKC)
+        n_points = compose(b, n_points);
     for (size_t i = 0; i < n_points; i++) {
         char bytes[4];
         TRY(put(t, bytes, utf8_put(bytes, (uint32_t)b->points[i]), error));
@@ -117,7 +159,7 @@ static jsc_status run_lowercase(const char *text, size_t n, struct target *t, js
         if (c == 0x130) /* the only character whose lower case is two: i and a dot above */
             TRY(put(t, "i\xcc\x87", 3, error));
         else
-            TRY(put(t, bytes, utf8_put(bytes, (uint32_t)utf8proc_tolower((int32_t)c)), error));
+            TRY(put(t, bytes, utf8_put(bytes, (uint32_t)normal_lower((int32_t)c)), error));
     }
 done:
     return status;
