@@ -108,8 +108,8 @@ struct wanted {
     double *directions;
     size_t columns; /* of directions */
 };
-/* Everything that needs no model, so that mistakes show before it is read: false after a message. */
-bool wanted_parse(const struct arguments *args, struct wanted *out);
+/* Everything that needs no model, so that mistakes show before it is read. */
+int wanted_parse(const struct arguments *args, struct wanted *out);
 /* Texts of targets, which only the model's tokeniser can turn into ids. */
 int wanted_resolve(const struct arguments *args, const jsc_model *model, struct wanted *out);
 void wanted_free(struct wanted *wanted);

@@ -137,7 +137,7 @@ static bool parse_fisher_and_path(const struct arguments *args, jsc_request *r)
     if (value[OPT_RTOL] != NULL && !number_double(OPT_RTOL, value[OPT_RTOL], 1e-6, 1.0, &r->fisher_rtol))
         return false;
     if (value[OPT_STEPS] != NULL) {
-        if (!number_int(OPT_STEPS, value[OPT_STEPS], 1, 10000000, &n))
+        if (!number_int(OPT_STEPS, value[OPT_STEPS], 1, 1000000, &n))
             return false;
         r->path_steps = (int)n;
     }
@@ -153,9 +153,7 @@ static bool parse_fisher_and_path(const struct arguments *args, jsc_request *r)
 static bool parse_targets(const struct arguments *args, struct wanted *out)
 {
     jsc_request *r = &out->request;
-    const char *ids = args->value[OPT_TARGET_ID], *path = args->value[OPT_DIRECTIONS];
-    jsc_error error;
-    size_t columns = 0;
+    const char *ids = args->value[OPT_TARGET_ID];
     if (args->value[OPT_LOG_PROBABILITY] != NULL)
         r->objective = JSC_OBJECTIVE_LOG_PROBABILITY;
     if (ids != NULL) {
@@ -167,24 +165,14 @@ static bool parse_targets(const struct arguments *args, struct wanted *out)
             return false;
         }
     }
-    if (path != NULL) {
-        if (jsc_directions_read(path, &out->directions, &r->n_directions, &columns, &error) != JSC_OK) {
-            fail_library(&error);
-            return false;
-        }
-        r->directions = out->directions;
-        out->columns = columns;
-    }
     return true;
 }
 
-bool wanted_parse(const struct arguments *args, struct wanted *out)
+static bool parse_all(const struct arguments *args, struct wanted *out)
 {
-    const jsc_request standard = JSC_REQUEST_INIT;
     jsc_request *r = &out->request;
     char *const *value = args->value;
     long long n = 0;
-    *r = standard;
     if (!check_exclusive(args) || !parse_scope(args, &r->scope) || !parse_fisher_and_path(args, r) || !parse_targets(args, out))
         return false;
     if (value[OPT_POSITION] != NULL) {
@@ -208,6 +196,20 @@ bool wanted_parse(const struct arguments *args, struct wanted *out)
     r->matrix = value[OPT_MATRIX] != NULL;
     r->progress = progress_show;
     return true;
+}
+
+int wanted_parse(const struct arguments *args, struct wanted *out)
+{
+    const jsc_request standard = JSC_REQUEST_INIT;
+    const char *path = args->value[OPT_DIRECTIONS];
+    jsc_error error;
+    out->request = standard;
+    if (!parse_all(args, out))
+        return EXIT_USAGE;
+    if (path != NULL && jsc_directions_read(path, &out->directions, &out->request.n_directions, &out->columns, &error) != JSC_OK)
+        return fail_library(&error);
+    out->request.directions = out->directions;
+    return EXIT_DONE;
 }
 
 /* An id in digits, or the text of exactly one token. */

@@ -75,7 +75,9 @@ int cmd_attribute(const struct arguments *args)
     jsc_model *model = NULL;
     const char *format = format_parse(args);
     int status = EXIT_USAGE;
-    if (format != NULL && report_options_parse(args, &report) && open_options_parse(args, &options) && wanted_parse(args, &wanted))
+    if (format != NULL && report_options_parse(args, &report) && open_options_parse(args, &options))
+        status = wanted_parse(args, &wanted);
+    if (status == EXIT_DONE)
         status = model_open(args, &options, &model);
     if (status == EXIT_DONE)
         status = attribute(args, model, &wanted, format, &report);

