@@ -117,6 +117,20 @@ Test(config, family_and_architecture)
     UNSUPPORTED("{\"model_type\":\"0123456789012345678901234567890123456789012345678901234567890123\"}", "not implemented");
 }
 
+Test(config, case_07_tied_or_not_is_kept_apart_from_absent)
+{
+    struct config c = ACCEPT("{\"tie_word_embeddings\":true}");
+    cr_expect(c.tied && c.tied_present);
+    c = ACCEPT("{\"tie_word_embeddings\":false}");
+    cr_expect(c.tied_present && !c.tied);
+    c = ACCEPT("{\"tie_word_embeddings\":null}");
+    cr_expect(c.tied == llama.tied && !c.tied_present);
+    const struct config_defaults gemma = {
+        .norm_eps = 1e-6, .rope_theta = 1e4, .max_position = 8192, .tied = true, .absent_K = 16, .absent_h = 256};
+    c = accept_at(__LINE__, "{\"tie_word_embeddings\":\"-\"}", &gemma);
+    cr_expect(c.tied && !c.tied_present);
+}
+
 Test(config, case_08_head_dim)
 {
     struct config c = ACCEPT("{\"head_dim\":null}");

@@ -2,6 +2,8 @@
 #include "support/refusal.h"
 #include "support/tiny_files.h"
 
+#include <jscopes/jscopes.h>
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -87,11 +89,11 @@ Test(gguf, the_tiny_llama)
 
 Test(gguf, default_model)
 {
-    const char *path = getenv("JSC_TEST_MODEL");
+    char path[4096];
     struct gguf *g = NULL;
     jsc_error error = {0};
-    if (path == NULL || !path_exists(path))
-        cr_skip_test("JSC_TEST_MODEL does not name SmolLM2-135M-Instruct.Q4_1.gguf");
+    if (jsc_model_find("smollm2-135m", path, sizeof path, &error) != JSC_OK)
+        cr_skip_test("the default model is not in the cache: jscopes fetch smollm2-135m");
     cr_assert(eq(int, gguf_open(path, &g, &error), JSC_OK), "%s", error.text);
     const struct tensor *t = tensor_find(g->tensors, "token_embd.weight");
     float v[32];

@@ -40,6 +40,21 @@ Test(json, strict)
     refuse(__LINE__, "{}\0", 3, "line 1");
 }
 
+Test(json, case_43_nan_and_infinity_are_no_json)
+{
+    static const char *const words[] = {"NaN", "Infinity", "-Infinity", "nan", "inf", "1e400", "-1e400"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        char text[40];
+        (void)snprintf(text, sizeof text, "{\"rms_norm_eps\":%s}", words[i]);
+        REFUSE(text, "line 1");
+    }
+    /* doubles come back to the same bits */
+    json_t *o = parse("{\"a\":0.1,\"b\":1.7976931348623157e308,\"c\":5e-324}");
+    cr_expect(json_real_value(json_object_get(o, "a")) == 0.1 && json_real_value(json_object_get(o, "b")) == 1.7976931348623157e308 &&
+              json_real_value(json_object_get(o, "c")) == 5e-324);
+    json_decref(o);
+}
+
 Test(json, case_01_trees_larger_than_memory)
 {
     /* 3 bytes of text are 170 bytes of tree: refused before it is built */
