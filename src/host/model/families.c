@@ -16,7 +16,7 @@ static const struct family families[] = {
         .activation = "silu",
         .rope = ROPE_HALF_SPLIT,
         .gguf_permuted = true,
-        .defaults = {.norm_eps = 1e-6, .rope_theta = 10000.0, .tied = false, .absent_K = -1, .absent_h = -1},
+        .defaults = {.norm_eps = 1e-6, .rope_theta = 10000.0, .tied = false, .absent_K = -1, .absent_h = -1, .max_position = 2048},
         .hf = {.embed = "model.embed_tokens",
                .final_norm = "model.norm",
                .head = "lm_head",
