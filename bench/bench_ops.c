@@ -1,0 +1,485 @@
+/* bench_ops.c: a row for every operation of the table that the tests share (tests/cases.h), buffers rotated so that caches are cold. */
+#include "bench.h"
+
+#include "cases.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COLD_BYTES  (64u << 20) /* copies of all arguments together, more than caches hold */
+#define COPIES_MOST 12
+#define NOISE       (1u << 20) /* random numbers made once */
+
+union arguments {
+    struct op_embed embed;
+    struct op_norm norm;
+    struct op_matmul matmul;
+    struct op_rope rope;
+    struct op_attention attention;
+    struct op_gate gate;
+    struct op_add add;
+    struct op_head_vjp head_vjp;
+    struct op_matmul_vjp matmul_vjp;
+    struct op_norm_vjp norm_vjp;
+    struct op_gate_vjp gate_vjp;
+    struct op_mlp_collapse mlp_collapse;
+    struct op_attention_vjp attention_vjp;
+    struct op_rope_vjp rope_vjp;
+    struct op_scatter scatter;
+    struct op_fisher_rows fisher_rows;
+    struct op_gram gram;
+    struct op_fisher_apply fisher_apply;
+    struct op_probes probes;
+};
+
+/* One case being measured. */
+struct kit {
+    const struct bench *bench;
+    const struct jsc_ops *ops;
+    struct jsc_device *device;
+    struct jsc_stream *stream;
+    struct op_case c;
+    size_t N, M, d, f, W; /* token rows, gradient rows; qkv width */
+    union arguments args[COPIES_MOST];
+    int copies, next;
+    dptr buffers[COPIES_MOST * 20];
+    int n_buffers;
+    struct jsc_weight *weights[COPIES_MOST * 2];
+    int n_weights;
+    void *host[COPIES_MOST * 8];
+    int n_host;
+    size_t bytes; /* of buffers and weights so far */
+};
+
+static const double *noise(void)
+{
+    static double values[NOISE];
+    if (values[0] == 0.0)
+        for (size_t i = 0; i < NOISE; i++)
+            values[i] = rng_normal(1, 3, i);
+    return values;
+}
+
+static dptr raw(struct kit *k, size_t bytes)
+{
+    jsc_error error;
+    dptr out = NULL;
+    bench_ok(k->ops->alloc(k->device, bytes, &out, &error), &error, "alloc");
+    k->buffers[k->n_buffers++] = out;
+    k->bytes += bytes;
+    return out;
+}
+
+static dptr numbers(struct kit *k, enum role role, size_t n)
+{
+    jsc_error error;
+    const size_t size = k->stream->size_of[role];
+    dptr out = raw(k, n * size);
+    for (size_t at = 0; at < n; at += NOISE)
+        bench_ok(k->ops->put(k->stream, role, (char *)out + at * size, noise(), n - at < NOISE ? n - at : NOISE, &error), &error, "put");
+    return out;
+}
+
+static void *host(struct kit *k, size_t bytes)
+{
+    return k->host[k->n_host++] = bench_memory(bytes);
+}
+
+static int32_t *some_ids(struct kit *k, size_t n)
+{
+    int32_t *ids = host(k, n * sizeof *ids);
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (int32_t)(i * 7 % (size_t)k->c.V);
+    return ids;
+}
+
+static struct jsc_weight *weight(struct kit *k, size_t n, size_t columns, unsigned uses)
+{
+    jsc_error error;
+    float *values = bench_memory(n * columns * sizeof *values);
+    for (size_t i = 0; i < n * columns; i++)
+        values[i] = (float)noise()[i % NOISE];
+    const struct weight_part part = {
+        .bytes = values, .type = DTYPE_F32, .n = n, .row_bytes = columns * sizeof *values, .scale = 1.0, .name = "w"};
+    struct jsc_weight *w = NULL;
+    bench_ok(k->ops->weight_make(k->device, &part, 1, columns, uses, NULL, &w, &error), &error, "weight_make");
+    mem_free(values);
+    k->bytes += n * columns * sizeof *values;
+    return k->weights[k->n_weights++] = w;
+}
+
+/* Tokens of rows, or the position of each right-hand side: the last token. */
+static int32_t *positions(struct kit *k, int32_t *out, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = k->c.T - 1;
+    return out;
+}
+
+static struct rows gradient_rows(struct kit *k)
+{
+    if (k->c.live != LIVE_TOP)
+        return (struct rows){.n = k->M, .B = k->c.B};
+    const size_t n = (size_t)k->c.S * (size_t)k->c.B;
+    return (struct rows){.n = n, .B = k->c.B, .tok = positions(k, raw(k, n * sizeof(int32_t)), n)};
+}
+
+/* ---- arguments of one copy ----------------------------------------------------------------------------------------------------------- */
+
+static void prepare_forward(struct kit *k, union arguments *a)
+{
+    const struct op_case *c = &k->c;
+    switch (c->op) {
+    case OP_EMBED:
+        a->embed = (struct op_embed){k->N, some_ids(k, k->N), weight(k, (size_t)c->V, k->d, USE_ROWS), 1.0,
+                                     numbers(k, ROLE_REAL, k->N * k->d)};
+        break;
+    case OP_NORM:
+        a->norm = (struct op_norm){.n = k->N,
+                                   .d = c->d,
+                                   .kind = c->norm,
+                                   .eps = 1e-5,
+                                   .x = numbers(k, ROLE_REAL, k->N * k->d),
+                                   .w = numbers(k, ROLE_REAL, k->d),
+                                   .y = numbers(k, ROLE_ACT, k->N * k->d),
+                                   .r = numbers(k, ROLE_REAL, k->N),
+                                   .mean = numbers(k, ROLE_REAL, k->N)};
+        break;
+    case OP_MATMUL:
+        a->matmul = (struct op_matmul){k->N, weight(k, k->f, k->d, USE_FORWARD), numbers(k, ROLE_ACT, k->N * k->d),
+                                       numbers(k, ROLE_REAL, k->N * k->f), c->accumulate};
+        break;
+    case OP_ROPE:
+        a->rope = (struct op_rope){k->N,
+                                   c->T,
+                                   c->H + c->K,
+                                   c->h,
+                                   c->rot,
+                                   (int)k->W,
+                                   c->rope,
+                                   numbers(k, ROLE_REAL, k->N * k->W),
+                                   numbers(k, ROLE_REAL, (size_t)(c->T * c->rot / 2)),
+                                   numbers(k, ROLE_REAL, (size_t)(c->T * c->rot / 2))};
+        break;
+    case OP_ATTENTION:
+        a->attention = (struct op_attention){
+            .S = c->S, .T = c->T, .H = c->H, .K = c->K, .h = c->h, .window = c->window, .scale = 0.1, .cap = c->cap};
+        a->attention.qkv = numbers(k, ROLE_REAL, k->N * k->W);
+        a->attention.o = numbers(k, ROLE_REAL, k->N * (size_t)(c->H * c->h));
+        a->attention.o_act = k->stream->one_type ? a->attention.o : numbers(k, ROLE_ACT, k->N * (size_t)(c->H * c->h));
+        a->attention.lse = numbers(k, ROLE_REAL, k->N * (size_t)c->H);
+        break;
+    case OP_GATE:
+        a->gate = (struct op_gate){k->N,
+                                   c->f,
+                                   c->act,
+                                   c->gated,
+                                   numbers(k, ROLE_REAL, 2 * k->N * k->f),
+                                   numbers(k, ROLE_ACT, k->N * k->f),
+                                   numbers(k, ROLE_REAL, k->N * k->f),
+                                   numbers(k, ROLE_REAL, k->N * k->f)};
+        break;
+    default:
+        a->add = (struct op_add){k->N * k->d, 0.5, numbers(k, ROLE_REAL, k->N * k->d), numbers(k, ROLE_REAL, k->N * k->d)};
+        break;
+    }
+}
+
+static void prepare_collapse(struct kit *k, struct op_mlp_collapse *a)
+{
+    const struct op_case *c = &k->c;
+    *a = (struct op_mlp_collapse){.form = c->form, .n = k->N, .B = c->B, .d = c->d, .f = c->f, .gated = c->gated, .kind = c->norm};
+    a->up = weight(k, c->gated ? 2 * k->f : k->f, k->d, USE_ROWS);
+    a->down = weight(k, k->d, k->f, USE_VJP | USE_ROWS);
+    a->c1 = numbers(k, ROLE_REAL, k->N * k->f);
+    a->c2 = numbers(k, ROLE_REAL, k->N * k->f);
+    a->x = numbers(k, ROLE_REAL, k->N * k->d);
+    a->r = numbers(k, ROLE_REAL, k->N);
+    a->mean = numbers(k, ROLE_REAL, k->N);
+    a->w = numbers(k, ROLE_REAL, k->d);
+    a->R = numbers(k, ROLE_REAL, k->M * k->d);
+    a->G = k->stream->one_type ? a->R : numbers(k, ROLE_COT, k->M * k->d);
+    a->scratch = raw(k, k->ops->mlp_collapse_scratch(k->device, c->form, k->N, c->B, c->d, c->f));
+}
+
+static void prepare_attention_vjp(struct kit *k, struct op_attention_vjp *a)
+{
+    const struct op_case *c = &k->c;
+    const size_t heads = (size_t)(c->H * c->h), B = (size_t)c->B;
+    int32_t *at = positions(k, host(k, B * sizeof *at), B);
+    *a = (struct op_attention_vjp){
+        .S = c->S, .T = c->T, .B = c->B, .H = c->H, .K = c->K, .h = c->h, .window = c->window, .scale = 0.1, .cap = c->cap};
+    a->pos = c->live == LIVE_TOP ? at : NULL;
+    a->last = c->live == LIVE_LAST ? at : NULL;
+    a->qkv = numbers(k, ROLE_REAL, k->N * k->W);
+    a->o = numbers(k, ROLE_REAL, k->N * heads);
+    a->lse = numbers(k, ROLE_REAL, k->N * (size_t)c->H);
+    a->dout = numbers(k, ROLE_COT, (c->live == LIVE_TOP ? (size_t)c->S * B : k->M) * heads);
+    a->dqkv = numbers(k, ROLE_COT, k->M * k->W);
+    a->scratch = raw(k, k->ops->attention_vjp_scratch(k->device, c->S, c->T, c->B, c->H, c->K, c->h));
+}
+
+static void prepare_head_vjp(struct kit *k, struct op_head_vjp *a)
+{
+    const size_t B = (size_t)k->c.B, n = (size_t)k->c.n;
+    size_t *start = host(k, (B + 1) * sizeof *start);
+    double *coef = host(k, B * n * sizeof *coef);
+    for (size_t i = 0; i <= B; i++)
+        start[i] = i * n;
+    for (size_t i = 0; i < B * n; i++)
+        coef[i] = noise()[i % NOISE];
+    *a = (struct op_head_vjp){
+        B, start, some_ids(k, B * n), coef, weight(k, (size_t)k->c.V, k->d, USE_ROWS), numbers(k, ROLE_COT, B * k->d)};
+}
+
+static void prepare_vjp(struct kit *k, union arguments *a)
+{
+    const struct op_case *c = &k->c;
+    struct rows rows;
+    switch (c->op) {
+    case OP_HEAD_VJP:
+        prepare_head_vjp(k, &a->head_vjp);
+        break;
+    case OP_MATMUL_VJP:
+        a->matmul_vjp = (struct op_matmul_vjp){k->M, weight(k, k->f, k->d, USE_VJP), numbers(k, ROLE_COT, k->M * k->f),
+                                               numbers(k, ROLE_COT, k->M * k->d), c->accumulate};
+        break;
+    case OP_NORM_VJP:
+        rows = gradient_rows(k);
+        a->norm_vjp = (struct op_norm_vjp){.rows = rows, .d = c->d, .kind = c->norm};
+        a->norm_vjp.x = numbers(k, ROLE_REAL, k->N * k->d);
+        a->norm_vjp.r = numbers(k, ROLE_REAL, k->N);
+        a->norm_vjp.mean = numbers(k, ROLE_REAL, k->N);
+        a->norm_vjp.w = numbers(k, ROLE_REAL, k->d);
+        a->norm_vjp.dn = numbers(k, ROLE_COT, rows.n * k->d);
+        a->norm_vjp.R = numbers(k, ROLE_REAL, rows.n * k->d);
+        a->norm_vjp.G = k->stream->one_type ? a->norm_vjp.R : numbers(k, ROLE_COT, rows.n * k->d);
+        break;
+    case OP_GATE_VJP:
+        rows = gradient_rows(k);
+        a->gate_vjp = (struct op_gate_vjp){rows,
+                                           c->f,
+                                           c->gated,
+                                           numbers(k, ROLE_COT, rows.n * k->f),
+                                           numbers(k, ROLE_REAL, k->N * k->f),
+                                           numbers(k, ROLE_REAL, k->N * k->f),
+                                           numbers(k, ROLE_COT, 2 * rows.n * k->f)};
+        break;
+    case OP_MLP_COLLAPSE:
+        prepare_collapse(k, &a->mlp_collapse);
+        break;
+    case OP_ATTENTION_VJP:
+        prepare_attention_vjp(k, &a->attention_vjp);
+        break;
+    case OP_ROPE_VJP:
+        a->rope_vjp = (struct op_rope_vjp){k->M,
+                                           c->T,
+                                           c->B,
+                                           c->H + c->K,
+                                           c->h,
+                                           c->rot,
+                                           (int)k->W,
+                                           c->rope,
+                                           numbers(k, ROLE_COT, k->M * k->W),
+                                           numbers(k, ROLE_REAL, (size_t)(c->T * c->rot / 2)),
+                                           numbers(k, ROLE_REAL, (size_t)(c->T * c->rot / 2))};
+        break;
+    default:
+        rows = gradient_rows(k);
+        a->scatter = (struct op_scatter){rows, k->N, c->d, numbers(k, ROLE_REAL, rows.n * k->d), numbers(k, ROLE_REAL, k->M * k->d), NULL};
+        break;
+    }
+}
+
+static void prepare_fisher(struct kit *k, union arguments *a)
+{
+    const struct op_case *c = &k->c;
+    const size_t n = (size_t)c->n;
+    double *p = host(k, n * sizeof *p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = 1.0 / (double)n;
+    switch (c->op) {
+    case OP_FISHER_ROWS:
+        a->fisher_rows = (struct op_fisher_rows){
+            n, some_ids(k, n), p, NULL, weight(k, (size_t)c->V, k->d, USE_ROWS), numbers(k, ROLE_REAL, n * k->d), NULL};
+        break;
+    case OP_GRAM:
+        a->gram = (struct op_gram){n, c->d, numbers(k, ROLE_REAL, n * k->d), host(k, k->d * k->d * sizeof(double))};
+        break;
+    case OP_FISHER_APPLY:
+        a->fisher_apply = (struct op_fisher_apply){n,
+                                                   c->B,
+                                                   c->d,
+                                                   numbers(k, ROLE_REAL, n * k->d),
+                                                   numbers(k, ROLE_REAL, (size_t)c->B * k->d),
+                                                   numbers(k, ROLE_REAL, (size_t)c->B * n),
+                                                   numbers(k, ROLE_REAL, (size_t)c->B * k->d)};
+        break;
+    default:
+        a->probes = (struct op_probes){
+            n, c->B, c->d, 1, 0, some_ids(k, n), numbers(k, ROLE_REAL, n * k->d), numbers(k, ROLE_REAL, (size_t)c->B * k->d)};
+        break;
+    }
+}
+
+/* ---- running -------------------------------------------------------------------------------------------------------------------------- */
+
+static void run_next(void *context)
+{
+    struct kit *k = context;
+    const union arguments *a = &k->args[k->next++ % k->copies];
+    jsc_error error;
+    jsc_status status = JSC_OK;
+    switch (k->c.op) {
+#define CASE(name, entry)                                                                                                                  \
+    case name:                                                                                                                             \
+        status = k->ops->entry(k->stream, &a->entry, &error);                                                                              \
+        break;
+        CASE(OP_EMBED, embed)
+        CASE(OP_NORM, norm)
+        CASE(OP_MATMUL, matmul)
+        CASE(OP_ROPE, rope)
+        CASE(OP_ATTENTION, attention)
+        CASE(OP_GATE, gate)
+        CASE(OP_ADD, add)
+        CASE(OP_HEAD_VJP, head_vjp)
+        CASE(OP_MATMUL_VJP, matmul_vjp)
+        CASE(OP_NORM_VJP, norm_vjp)
+        CASE(OP_GATE_VJP, gate_vjp)
+        CASE(OP_MLP_COLLAPSE, mlp_collapse)
+        CASE(OP_ATTENTION_VJP, attention_vjp)
+        CASE(OP_ROPE_VJP, rope_vjp)
+        CASE(OP_SCATTER, scatter)
+        CASE(OP_FISHER_ROWS, fisher_rows)
+        CASE(OP_GRAM, gram)
+        CASE(OP_FISHER_APPLY, fisher_apply)
+        CASE(OP_PROBES, probes)
+#undef CASE
+    case OP_COUNT:
+        break;
+    }
+    bench_ok(status, &error, case_op_names[k->c.op]);
+    bench_ok(k->ops->sync(k->stream, &error), &error, "sync");
+}
+
+/* Arithmetic that the contract asks for, and bytes of float32 that must move once. */
+static void count(const struct kit *k, struct row *row)
+{
+    const struct op_case *c = &k->c;
+    const double N = (double)k->N, M = (double)k->M, d = c->d, f = c->f, heads = (double)c->H * c->h, W = (double)k->W, n = c->n, B = c->B;
+    const double live = c->live == LIVE_TOP ? (double)c->S * B : M, rotated = (double)(c->H + c->K) * c->rot;
+    const double pairs = c->live == LIVE_TOP ? live * c->T : M * (c->T + 1) / 2.0; /* visible (query, key) of a head */
+    switch (c->op) {
+    case OP_EMBED:
+    case OP_NORM:
+        row->bytes = 8.0 * N * d;
+        break;
+    case OP_MATMUL:
+        row->flops = 2.0 * N * d * f, row->bytes = 4.0 * (d * f + N * d + N * f);
+        break;
+    case OP_ROPE:
+        row->bytes = 8.0 * N * rotated;
+        break;
+    case OP_ATTENTION:
+        row->flops = 4.0 * N * (c->T + 1) / 2.0 * heads, row->bytes = 4.0 * N * (W + heads);
+        break;
+    case OP_GATE:
+        row->bytes = (c->gated ? 20.0 : 12.0) * N * f;
+        break;
+    case OP_ADD:
+        row->bytes = 12.0 * N * d;
+        break;
+    case OP_HEAD_VJP:
+        row->flops = 2.0 * B * n * d, row->bytes = 4.0 * n * d;
+        break;
+    case OP_MATMUL_VJP:
+        row->flops = 2.0 * M * d * f, row->bytes = 4.0 * (d * f + M * d + M * f);
+        break;
+    case OP_NORM_VJP:
+        row->bytes = 12.0 * live * d;
+        break;
+    case OP_GATE_VJP:
+        row->bytes = (c->gated ? 12.0 : 8.0) * live * f;
+        break;
+    case OP_MLP_COLLAPSE:
+        row->flops = c->form == MLP_HALF ? 4.0 * M * d * f : N * (2.0 * d * d * f + 2.0 * B * d * d);
+        row->bytes = 8.0 * M * d;
+        break;
+    case OP_ATTENTION_VJP:
+        row->flops = 8.0 * pairs * heads, row->bytes = 4.0 * (live * heads + M * W);
+        break;
+    case OP_ROPE_VJP:
+        row->bytes = 8.0 * M * rotated;
+        break;
+    case OP_SCATTER:
+        row->bytes = 4.0 * M * d;
+        break;
+    case OP_FISHER_ROWS:
+        row->bytes = 12.0 * n * d;
+        break;
+    case OP_GRAM:
+        row->flops = n * d * d;
+        break;
+    case OP_FISHER_APPLY:
+        row->flops = 4.0 * B * n * d;
+        break;
+    case OP_PROBES:
+        row->flops = 2.0 * B * n * d;
+        break;
+    case OP_COUNT:
+        break;
+    }
+}
+
+static void prepare(struct kit *k, union arguments *a)
+{
+    if (k->c.op <= OP_ADD)
+        prepare_forward(k, a);
+    else if (k->c.op <= OP_SCATTER)
+        prepare_vjp(k, a);
+    else
+        prepare_fisher(k, a);
+}
+
+static void measure(struct kit *k, const struct op_case *c)
+{
+    struct row row = {.group = case_op_names[c->op], .name = c->name};
+    k->c = case_filled(c);
+    c = &k->c;
+    k->N = (size_t)c->S * (size_t)c->T;
+    k->M = k->N * (size_t)c->B;
+    k->d = (size_t)c->d;
+    k->f = (size_t)c->f;
+    k->W = (size_t)(c->H + 2 * c->K) * (size_t)c->h;
+    k->copies = k->next = k->n_buffers = k->n_weights = k->n_host = 0;
+    k->bytes = 0;
+    do
+        prepare(k, &k->args[k->copies++]);
+    while (k->copies < COPIES_MOST && k->bytes < COLD_BYTES);
+    (void)snprintf(row.shape, sizeof row.shape, "S=%d T=%d B=%d", c->S, c->T, c->B);
+    count(k, &row);
+    bench_time(k->bench, run_next, k, &row);
+    bench_print_row(k->bench, &row);
+    for (int i = 0; i < k->n_buffers; i++)
+        k->ops->free(k->device, k->buffers[i]);
+    for (int i = 0; i < k->n_weights; i++)
+        k->ops->weight_free(k->device, k->weights[i]);
+    for (int i = 0; i < k->n_host; i++)
+        mem_free(k->host[i]);
+}
+
+void bench_ops(const struct bench *bench, bool all)
+{
+    static struct kit k;
+    jsc_error error;
+    k.bench = bench;
+    k.ops = bench->ops;
+    bench_ok(k.ops->device_open(&(struct device_options){JSC_PRECISION_STRICT, bench->threads, 0}, &k.device, &error), &error, "device");
+    bench_ok(k.ops->stream_open(k.device, &k.stream, &error), &error, "stream");
+    for (size_t i = 0; i < sizeof op_cases / sizeof *op_cases; i++)
+        if (all || op_cases[i].real)
+            measure(&k, &op_cases[i]);
+    k.ops->stream_close(k.stream);
+    k.ops->device_close(k.device);
+}
