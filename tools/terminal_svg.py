@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
 """Turns coloured terminal output into an SVG picture: the README's is made by
 
-    COLORTERM=truecolor COLUMNS=96 build/release/jscopes attribute smollm2-135m --color always ... | tools/terminal_svg.py > docs/picture.svg
+    tools/terminal_svg.py build/release/jscopes attribute smollm2-135m --scope fisher --color always --text "..." > docs/picture.svg
+
+Runs the command for a terminal of 84 cells with 24-bit colours and shows the command line above its output. The lines of seconds are left
+out: they belong to a machine.
 
 Knows the SGR escapes that jscopes writes: reset, bold, dim, reverse, 16, 256 and 24-bit colours. Cells are 0.6 em wide.
 """
+import os
 import re
+import subprocess
 import sys
 import unicodedata
 from xml.sax.saxutils import escape
@@ -68,8 +73,22 @@ def cells(text):
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
+def captured(command):
+    """The command line as a user types it, and the lines of its output."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env={**os.environ, "COLORTERM": "truecolor", "COLUMNS": "84"})
+    typed = [os.path.basename(command[0])] + [a for i, a in enumerate(command) if i and "--color" not in (a, command[i - 1])]
+    rows = ["\x1b[1m$ " + " ".join(a if re.fullmatch(r"[\w./=-]+", a) else '"%s"' % a for a in typed) + "\x1b[0m", ""]
+    for line in done.stdout.rstrip("\n").split("\n"):
+        if "seconds: load" in line:
+            break
+        rows.append(line)
+    while not rows[-1].strip():
+        rows.pop()
+    return rows
+
+
 def main():
-    style, rows, out = Style(), sys.stdin.read().rstrip("\n").split("\n"), []
+    style, rows, out = Style(), captured(sys.argv[1:]), []
     widest = 0
     for row, line in enumerate(rows):
         column, y = 0, PAD + row * LINE
