@@ -7,6 +7,8 @@ UBSAN_OPTIONS="print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}"
 export ASAN_OPTIONS UBSAN_OPTIONS
 LSAN_OPTIONS="suppressions=$(dirname "$0")/lsan.supp${LSAN_OPTIONS:+:$LSAN_OPTIONS}"
 export LSAN_OPTIONS
+# threads that wait must not take the cores of other tests
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 "$@" --verbose -j1 >"$log/out" 2>&1
 status=$?
 cat "$log/out"
