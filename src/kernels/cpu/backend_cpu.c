@@ -177,6 +177,7 @@ const struct jsc_ops ops_cpu = {
     .get_bytes = get_bytes_cpu,
     .zero = zero_cpu,
     .sync = sync_cpu,
+    .weight_bytes = weight_bytes_cpu,
     .weight_make = weight_make_cpu,
     .weight_free = weight_free_cpu,
     .embed = embed_cpu,

@@ -87,6 +87,8 @@ size_t gemm_onednn_scratch(const struct cpu_device *device, size_t m, size_t n, 
 /* *out stays NULL where the library reads plain rows as fast. w [n][k] as stored. */
 jsc_status onednn_pack(const struct cpu_device *device, const float *w, size_t n, size_t k, bool b_transposed, struct onednn_packed **out,
                        jsc_error *error);
+/* Bytes of that copy, 0 if none would be made. */
+uint64_t onednn_pack_bytes(const struct cpu_device *device, size_t n, size_t k, bool b_transposed);
 uint64_t onednn_packed_bytes(const struct onednn_packed *packed);
 void onednn_packed_free(struct onednn_packed *packed);
 
@@ -116,6 +118,7 @@ void tile_product(const struct tile_product *p);
 
 /* ---- weight_cpu.c ---------------------------------------------------------------------------------------------------------- */
 
+uint64_t weight_bytes_cpu(struct jsc_device *device, size_t n, size_t k, unsigned uses);
 jsc_status weight_make_cpu(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
                            const double *bias, struct jsc_weight **out, jsc_error *error);
 void weight_free_cpu(struct jsc_device *device, struct jsc_weight *weight);

@@ -326,6 +326,26 @@ done:
     return status != JSC_OK || result == dnnl_success ? status : failure(result, &s, error);
 }
 
+uint64_t onednn_pack_bytes(const struct cpu_device *device, size_t n, size_t k, bool b_transposed)
+{
+    const struct shape s = {PACK_ROWS, b_transposed ? n : k, b_transposed ? k : n, b_transposed, false};
+    struct product p = {0};
+    struct desc plain = {0};
+    uint64_t bytes = 0;
+    const int before = omp_get_max_threads();
+
+    omp_set_num_threads(device->base.threads);
+    if (product_plan(device->engine->engine, &s, NULL, &p) == dnnl_success && plain_b(&plain, &s) == dnnl_success) {
+        desc_ref liked = dnnl_primitive_desc_query_md(p.pd, dnnl_query_weights_md, 0);
+        if (strncmp(product_kernel(&p), "brg", 3) == 0 && !dnnl_memory_desc_equal(liked, desc_of(&plain)))
+            bytes = dnnl_memory_desc_get_size(liked);
+    }
+    omp_set_num_threads(before);
+    desc_free(&plain);
+    product_free(&p);
+    return bytes;
+}
+
 /* ---- cache of a stream --------------------------------------------------------------------------------------------------------- */
 
 struct entry {
@@ -515,6 +535,12 @@ jsc_status onednn_pack(const struct cpu_device *device, const float *w, size_t n
 {
     (void)device, (void)w, (void)n, (void)k, (void)b_transposed, (void)out, (void)error;
     return JSC_OK;
+}
+
+uint64_t onednn_pack_bytes(const struct cpu_device *device, size_t n, size_t k, bool b_transposed)
+{
+    (void)device, (void)n, (void)k, (void)b_transposed;
+    return 0;
 }
 
 uint64_t onednn_packed_bytes(const struct onednn_packed *packed)

@@ -130,6 +130,16 @@ void weight_free_cpu(struct jsc_device *device, struct jsc_weight *weight)
     mem_free(w);
 }
 
+uint64_t weight_bytes_cpu(struct jsc_device *device, size_t n, size_t k, unsigned uses)
+{
+    const struct cpu_device *d = (const struct cpu_device *)device;
+    uint64_t bytes = (uint64_t)n * k * sizeof(float);
+    for (int forward = 0; forward < 2 && d->engine != NULL; forward++)
+        if (uses & (forward ? USE_FORWARD : USE_VJP))
+            bytes += onednn_pack_bytes(d, n, k, forward);
+    return bytes;
+}
+
 jsc_status weight_make_cpu(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
                            const double *bias, struct jsc_weight **out, jsc_error *error)
 {
