@@ -205,6 +205,8 @@ struct jsc_ops {
     jsc_status (*zero)(struct jsc_stream *stream, dptr out, size_t bytes, jsc_error *error);
     jsc_status (*sync)(struct jsc_stream *stream, jsc_error *error);
 
+    /* Device memory that weight_make takes for W[n][k] without its bias; for plans made before anything is loaded. */
+    uint64_t (*weight_bytes)(struct jsc_device *device, size_t n, size_t k, unsigned uses);
     /* Decodes the parts in parallel into the forms that `uses` needs. bias: NULL or host double [n].
      * JSC_E_NUMERIC names the part that holds a value that is not finite. Thread-safe. */
     jsc_status (*weight_make)(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,

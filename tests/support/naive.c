@@ -167,6 +167,12 @@ static void weight_free(struct jsc_device *device, struct jsc_weight *weight)
 }
 
 /* The weight of ref, rounded. */
+static uint64_t weight_bytes(struct jsc_device *device, size_t n, size_t k, unsigned uses)
+{
+    (void)device, (void)uses;
+    return (uint64_t)n * k * sizeof(float);
+}
+
 static jsc_status weight_make(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
                               const double *bias, struct jsc_weight **out, jsc_error *error)
 {
@@ -211,6 +217,7 @@ const struct jsc_ops ops_naive = {
     .get_bytes = get_bytes,
     .zero = zero,
     .sync = sync_stream,
+    .weight_bytes = weight_bytes,
     .weight_make = weight_make,
     .weight_free = weight_free,
     .embed = embed_naive,

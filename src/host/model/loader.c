@@ -285,6 +285,18 @@ done:
     return status;
 }
 
+/* What the weights would take, for a model that is opened without them. */
+static uint64_t estimate_bytes(const jsc_model *m)
+{
+    const size_t d = (size_t)m->d, f = (size_t)m->f, q = (size_t)m->H * (size_t)m->h, kv = (size_t)m->K * (size_t)m->h, V = (size_t)m->V;
+    const unsigned both = USE_FORWARD | USE_VJP;
+    const uint64_t block = m->ops->weight_bytes(m->device, q + 2 * kv, d, both) + m->ops->weight_bytes(m->device, d, q, both) +
+                           m->ops->weight_bytes(m->device, (m->family->gated ? 2 : 1) * f, d, both | USE_ROWS) +
+                           m->ops->weight_bytes(m->device, d, f, both | USE_ROWS);
+    const uint64_t head = m->ops->weight_bytes(m->device, V, d, USE_ROWS | USE_FORWARD);
+    return (uint64_t)m->L * block + head + (m->tied ? 0 : m->ops->weight_bytes(m->device, V, d, USE_ROWS));
+}
+
 /* W_hf[n h + r] = W_gguf[n h + 2 (r mod h/2) + r div (h/2)]: the converter interleaved the two halves of each head. */
 static jsc_status permutation(int heads, int h, int32_t **out, jsc_error *error)
 {
@@ -356,8 +368,10 @@ jsc_status model_load_weights(jsc_model *m, const struct tensor_set *set, struct
     TRY(find_rope_factors(&ld, error));
     TRY(take_stock(&ld, error));
     progress->total = set->file_bytes > 0 ? set->file_bytes : 1;
-    if (!m->has_weights)
+    if (!m->has_weights) {
+        m->weight_bytes = estimate_bytes(m);
         goto done;
+    }
     if (m->config.gguf && m->family->gguf_permuted) {
         TRY(permutation(m->H, m->h, &ld.q_rows, error));
         TRY(permutation(m->K, m->h, &ld.k_rows, error));

@@ -127,6 +127,7 @@ const struct jsc_ops ops_ref = {
     .get_bytes = get_bytes,
     .zero = zero,
     .sync = sync_stream,
+    .weight_bytes = weight_bytes_ref,
     .weight_make = weight_make_ref,
     .weight_free = weight_free_ref,
     .embed = embed_ref,

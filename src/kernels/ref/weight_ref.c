@@ -23,6 +23,12 @@ static jsc_status decode_part(const struct weight_part *part, size_t k, double *
     return JSC_OK;
 }
 
+uint64_t weight_bytes_ref(struct jsc_device *device, size_t n, size_t k, unsigned uses)
+{
+    (void)device, (void)uses;
+    return (uint64_t)n * k * sizeof(double);
+}
+
 jsc_status weight_make_ref(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
                            const double *bias, struct jsc_weight **out, jsc_error *error)
 {

@@ -1,4 +1,4 @@
-/* test_fisher.c: the Fisher matrix's factor, products and probes: identities, the peaked case, every backend against ref. */
+/* test_fisher_ops.c: the Fisher matrix's factor, products and probes: identities, the peaked case, every backend against ref. */
 #include "testing.h"
 
 TABLE_TEST(fisher, BIT(OP_FISHER_ROWS) | BIT(OP_GRAM) | BIT(OP_FISHER_APPLY) | BIT(OP_PROBES));
