@@ -149,6 +149,14 @@ static void weigh(const struct adaptive *a, double weights[STAGES_MAX])
         weights[s] /= sum;
 }
 
+/* A few squares of random sums are skewed like a gamma distribution: where their spread comes out too small, so does their mean, and an
+ * honest-looking error would be too small just where it matters. So the variance is taken one standard error of its own higher:
+ * sd(v) / v = sqrt((2 + excess kurtosis) / (n - 1)), with the gamma distribution's excess 6 v / mean^2. */
+static double upper_variance(double mean, double v, double n)
+{
+    return v * (1.0 + sqrt((2.0 + (mean > 0.0 ? 6.0 * v / (mean * mean) : 0.0)) / (n - 1.0)));
+}
+
 /* Estimate and standard error of cell i. */
 static double estimate(const struct adaptive *a, const double *weights, size_t i, double *stderr_out)
 {
@@ -158,7 +166,7 @@ static double estimate(const struct adaptive *a, const double *weights, size_t i
         const double n = stage->probes;
         exact += stage->exact[i];
         value += weights[s] * (exact + stage->mean[i]);
-        variance += weights[s] * weights[s] * stage->m2[i] / (n - 1.0) / n;
+        variance += weights[s] * weights[s] * upper_variance(stage->mean[i], stage->m2[i] / (n - 1.0), n) / n;
     }
     *stderr_out = sqrt(variance);
     return value;
@@ -234,11 +242,12 @@ jsc_status fisher_adaptive(struct fisher *f, bool *exact_pays, jsc_error *error)
         if (error_now <= rtol)
             break;
         /* the error falls at least as fast as 1 / B: directions and probes both grow with B */
-        if (a.n_stages == STAGES_MAX || B * error_now / rtol > limit) {
+        const double needed = B * error_now / rtol;
+        if (a.n_stages == STAGES_MAX || needed > limit) {
             *exact_pays = true;
             goto done;
         }
-        k = 2 * B > limit ? (int)(0.5 * (limit - B)) : B / 2;
+        k = (int)(0.5 * (fmin(fmin(fmax(1.2 * needed, 1.25 * B), 2.0 * B), limit) - B));
         k = k < 8 ? 8 : k;
     }
     TRY(fill_answer(&a, error));

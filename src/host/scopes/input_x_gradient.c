@@ -49,6 +49,7 @@ jsc_status input_x_gradient_run(struct job *job, jsc_error *error)
     const size_t d = (size_t)job->model->d, T = (size_t)job->T;
     const struct target target = target_at(job, 0);
     struct products products = {.job = job};
+    struct ticker ticker = {job, 0.0, 1.0};
     double *cotangent = NULL, *grads = NULL;
     const int32_t pos = job->p;
 
@@ -58,10 +59,18 @@ jsc_status input_x_gradient_run(struct job *job, jsc_error *error)
     TRY(target_cotangent(job, &target, job->slope, job->P, cotangent, error));
     const pull_level level = job->out->layers != NULL ? take_level : NULL;
     TRY(vjp_pull(job->trace,
-                 &(struct pull){.S = 1, .B = 1, .pos = &pos, .cot = cotangent, .grads = grads, .level = level, .user = &products}, error));
+                 &(struct pull){.S = 1,
+                                .B = 1,
+                                .pos = &pos,
+                                .cot = cotangent,
+                                .grads = grads,
+                                .level = level,
+                                .user = &products,
+                                .tick = job_tick,
+                                .tick_user = &ticker},
+                 error));
     if (level == NULL)
         TRY(take_level(&products, 0, grads, error));
-    TRY(job_progress(job, "backward", 1.0, error));
 done:
     mem_free(cotangent);
     mem_free(grads);

@@ -93,13 +93,7 @@ done:
     return status;
 }
 
-/* Progress inside one chunk of right-hand sides. */
-struct ticker {
-    struct job *job;
-    double before, units; /* done before the chunk; units of the chunk */
-};
-
-static jsc_status tick(void *user, double share, jsc_error *error)
+jsc_status job_tick(void *user, double share, jsc_error *error)
 {
     const struct ticker *t = user;
     t->job->done = t->before + share * t->units;
@@ -124,7 +118,7 @@ jsc_status job_pull(struct job *job, int n, const double *cotangents, const int3
                                   .cot = cotangents + (size_t)first * (size_t)job->model->d,
                                   .layers = job->levels > 1,
                                   .sums = job->sums,
-                                  .tick = tick,
+                                  .tick = job_tick,
                                   .tick_user = &ticker};
         TRY(vjp_pull(job->trace, &pull, error));
         TRY(sink(user, &(struct pulled){.first = first, .count = count, .sums = job->sums}, error));

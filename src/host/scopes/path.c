@@ -150,6 +150,7 @@ static jsc_status run_batch(struct path *path, int node, int S, jsc_error *error
     jsc_status status = JSC_OK;
     struct job *job = path->job;
     const size_t d = (size_t)job->model->d, n = (size_t)job->T * d;
+    struct ticker ticker = {job, job->done, S};
 
     for (int s = 0; s < S; s++) {
         const double low = edge(job->request, node - s), high = edge(job->request, node - s + 1);
@@ -172,12 +173,13 @@ static jsc_status run_batch(struct path *path, int node, int S, jsc_error *error
                                 .cot = path->cot,
                                 .grads = path->grads,
                                 .level = path->integral != NULL ? take_level : NULL,
-                                .user = path},
+                                .user = path,
+                                .tick = job_tick,
+                                .tick_user = &ticker},
                  error));
     for (int s = 0; s < S; s++)
         axpy(path->weights[s], path->grads + (size_t)s * n, path->mean, n);
     path->nodes_done += S;
-    TRY(job_progress(job, "backward", S, error));
 done:
     return status;
 }

@@ -50,6 +50,12 @@ jsc_status job_pull(struct job *job, int n, const double *cotangents, const int3
 jsc_status job_norms(struct job *job, const double *cotangents, jsc_error *error);
 /* Progress by work units; JSC_E_CANCELLED. */
 jsc_status job_progress(struct job *job, const char *stage, double add, jsc_error *error);
+/* Progress inside one pull, for pull.tick. */
+struct ticker {
+    struct job *job;
+    double before, units; /* done before the pull; units that it is worth */
+};
+jsc_status job_tick(void *user, double share, jsc_error *error);
 jsc_status job_warn(struct job *job, jsc_error *error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* request.c: every rule of a request that needs no forward pass. */

@@ -17,6 +17,7 @@ struct call {
     struct trace *trace;
     double *x, *cot, *sums, *grads;
     int32_t *pos;
+    size_t before, now; /* right-hand sides pulled back, and in the chunk at work */
 };
 
 static int earlier(const void *left, const void *right)
@@ -105,10 +106,14 @@ static void give(const struct call *call, size_t first, size_t count)
     }
 }
 
-static jsc_status tell(const jsc_vjp_request *r, size_t done, jsc_error *error)
+/* Progress in the chunk of `now` right-hand sides after `before`. */
+static jsc_status tell(void *user, double share, jsc_error *error)
 {
-    if (r->progress != NULL && r->progress(r->progress_user, "backward", (double)done, (double)r->n_rhs) != 0)
-        return status_set(error, JSC_E_CANCELLED, "cancelled after %zu of %zu right-hand sides", done, r->n_rhs);
+    const struct call *call = user;
+    const jsc_vjp_request *r = call->request;
+    const double done = (double)call->before + share * (double)call->now, total = (double)r->n_rhs;
+    if (r->progress != NULL && r->progress(r->progress_user, "backward", done, total) != 0)
+        return status_set(error, JSC_E_CANCELLED, "cancelled after %.1f of %.0f right-hand sides", done, total);
     return JSC_OK;
 }
 
@@ -124,18 +129,25 @@ static jsc_status pull_all(struct call *call, jsc_error *error)
         memset(r->gradients, 0, call->B * call->n * call->d * sizeof *r->gradients);
     for (size_t b = 0; r->hidden != NULL && b < call->B; b++)
         TRY(forward_hidden(call->trace, call->order[b].pos, r->hidden + (size_t)call->order[b].rhs * call->d, error));
-    TRY(tell(r, 0, error));
+    TRY(tell(call, 0.0, error));
     for (size_t first = 0; first < call->B; first += chunk) {
         const size_t count = call->B - first < chunk ? call->B - first : chunk;
         for (size_t b = 0; b < count; b++) {
             call->pos[b] = call->order[first + b].pos;
             memcpy(call->cot + b * call->d, r->cotangents + (size_t)call->order[first + b].rhs * call->d, call->d * sizeof(double));
         }
-        const struct pull pull = {
-            .S = 1, .B = (int)count, .pos = call->pos, .cot = call->cot, .layers = call->L > 1, .sums = call->sums, .grads = call->grads};
+        const struct pull pull = {.S = 1,
+                                  .B = (int)count,
+                                  .pos = call->pos,
+                                  .cot = call->cot,
+                                  .layers = call->L > 1,
+                                  .sums = call->sums,
+                                  .grads = call->grads,
+                                  .tick = tell,
+                                  .tick_user = call};
+        call->before = first, call->now = count;
         TRY(vjp_pull(call->trace, &pull, error));
         give(call, first, count);
-        TRY(tell(r, first + count, error));
     }
 done:
     return status;
