@@ -4,7 +4,6 @@
 #include <criterion/criterion.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 TestSuite(tokenizer_bpe, .timeout = 120);
@@ -109,27 +108,35 @@ Test(tokenizer_bpe, merges_as_defined)
     }
 }
 
-/* A text long enough for the cache of pieces: its ids repeat as those of a short text do. */
-Test(tokenizer_bpe, repeated_pieces)
+/* A text long enough for the cache of pieces, with more different words than it has places, gives what the words give one by one. */
+Test(tokenizer_bpe, long_text_as_its_words)
 {
-    enum { TIMES = 1000 };
+    enum { WORDS = 12000, DIFFERENT = 6000 };
     json_t *root = tokenizer_golden("gpt2.json");
     struct tokenizer *tok = tokenizer_must(root, 610);
-    static const char line[] = " The the then \xd0\xa1\xd1\x8a\xd0\xb5 12";
-    const size_t n = sizeof line - 1;
-    struct token_list one = {0}, all = {0};
-    char *text = malloc(TIMES * n);
-    cr_assert(text != NULL);
-    for (size_t i = 0; i < TIMES; i++)
-        memcpy(text + i * n, line, n);
-    cr_assert(tokenizer_encode(tok, line, n, false, &one, NULL) == JSC_OK);
-    cr_assert(tokenizer_encode(tok, text, TIMES * n, false, &all, NULL) == JSC_OK);
-    cr_assert(all.n == TIMES * one.n && one.n > 5, "%zu, %zu", all.n, one.n);
-    for (size_t i = 0; i < all.n; i++)
-        cr_assert(all.ids[i] == one.ids[i % one.n], "token %zu", i);
-    token_list_free(&one);
+    struct strbuf text = {0};
+    struct token_list all = {0};
+    size_t at = 0, wrong = 0;
+    char word[48];
+    for (int i = 0; i < WORDS; i++) {
+        (void)snprintf(word, sizeof word, " %x%s", rng_u32(5, 0, rng_u32(5, 1, (uint64_t)i) % DIFFERENT) >> 12, i % 3 ? "the" : "");
+        for (char *c = word; *c != '\0'; c++) /* letters only: one piece each */
+            *c = *c >= '0' && *c <= '9' ? (char)(*c - '0' + 'p') : *c;
+        strbuf_puts(&text, word);
+    }
+    cr_assert(text.n > 60000 && tokenizer_encode(tok, text.text, text.n, false, &all, NULL) == JSC_OK);
+    for (const char *from = text.text; *from != '\0';) {
+        const size_t n = 1 + strcspn(from + 1, " ");
+        struct token_list one = {0};
+        cr_assert(tokenizer_encode(tok, from, n, false, &one, NULL) == JSC_OK);
+        for (size_t i = 0; i < one.n; i++, at++)
+            wrong += at >= all.n || all.ids[at] != one.ids[i];
+        token_list_free(&one);
+        from += n;
+    }
+    cr_expect(wrong == 0 && at == all.n, "%zu of %zu ids differ", wrong, at);
     token_list_free(&all);
-    free(text);
+    strbuf_free(&text);
     tokenizer_free(tok);
     json_decref(root);
 }

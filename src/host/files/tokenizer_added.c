@@ -34,8 +34,9 @@ jsc_status added_set_add(struct added_set *set, const char *content, size_t n, i
         node = child;
     }
     set->first[(unsigned char)content[0]] = true;
-    if (set->token[node] < 0) /* of two equal contents the first wins, as in the reference */
-        set->token[node] = token;
+    if (set->token[node] >= 0) /* the reference takes either, from run to run */
+        FAIL(JSC_E_UNSUPPORTED, "two added tokens that the normaliser makes equal (\"%.*s\") leave open which is meant", (int)n, content);
+    set->token[node] = token;
 done:
     return status;
 }

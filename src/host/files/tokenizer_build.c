@@ -252,18 +252,14 @@ static void fill_tables(struct tokenizer *tok)
         tok->unk_id = vocab_find(&tok->vocab, tok->unk_token, strlen(tok->unk_token));
 }
 
-/* Special tokens first, then the others: the order decides between tokens that the normaliser makes equal. */
 static jsc_status fill_added_sets(struct tokenizer *tok, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     struct normal_buffers buffers = {0};
     pcre2_match_data *match = NULL;
     TRY(regex_match_data(&match, error));
-    for (size_t k = 0; k < 2 * tok->n_added; k++) {
-        const size_t i = k % tok->n_added; /* NOLINT(clang-analyzer-core.DivideZero): not entered for 0 */
+    for (size_t i = 0; i < tok->n_added; i++) {
         const struct added_token *token = &tok->added[i];
-        if (token->special != (k < tok->n_added))
-            continue;
         const struct vocab_entry *entry = &tok->added_text.entries[i];
         const char *content = tok->added_text.bytes + entry->start;
         size_t n = entry->n;

@@ -40,7 +40,7 @@ static jsc_status add_token(struct source *s, size_t id, const char *text, size_
     const bool added = type == TYPE_UNKNOWN || type == TYPE_CONTROL || type == TYPE_USER;
     TRY(tokenizer_set_text(s->tok, (int32_t)id, text, n, type == TYPE_NORMAL ? usual : TOKEN_RAW, type == TYPE_BYTE, error));
     if (added && n > 0 && s->tok->refusal == NULL) { /* raw text that is cut off before anything else */
-        const struct added_token token = {.id = (int32_t)id, .special = type != TYPE_USER};
+        const struct added_token token = {.id = (int32_t)id};
         TRY(tokenizer_add_added(s->tok, text, n, &token, error));
     }
     if (type == TYPE_UNUSED || n == 0)

@@ -109,7 +109,7 @@ void normal_buffers_free(struct normal_buffers *b);
 
 struct added_token {
     int32_t id;
-    bool single_word, lstrip, rstrip, normalized, special;
+    bool single_word, lstrip, rstrip, normalized; /* special or not makes no difference to the ids */
 };
 /* Leftmost-longest matching over the tokens of one class. */
 struct added_set {

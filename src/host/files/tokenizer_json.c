@@ -163,7 +163,6 @@ static jsc_status read_added_token(struct tokenizer *tok, const json_t *item, in
     TRY(get_added_flag(tok, item, "lstrip", &token.lstrip, error));
     TRY(get_added_flag(tok, item, "rstrip", &token.rstrip, error));
     TRY(get_added_flag(tok, item, "normalized", &token.normalized, error));
-    TRY(get_added_flag(tok, item, "special", &token.special, error));
     if (n == 0)
         goto done; /* the reference ignores it too */
     if (vocab_find(&tok->added_text, text, n) >= 0)
