@@ -8,5 +8,7 @@ if(BUILD_SHARED_LIBS)
 endif()
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/jscopesConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/jscopesConfigVersion.cmake DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/jscopes)
+file(RELATIVE_PATH JSC_PC_PREFIX /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p) # lib or lib/x86_64-linux-gnu: one step up or two
+string(REGEX REPLACE "/$" "" JSC_PC_PREFIX "${JSC_PC_PREFIX}")
 configure_file(cmake/jscopes.pc.in ${PROJECT_BINARY_DIR}/jscopes.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/jscopes.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
