@@ -30,6 +30,7 @@ static jsc_status device_open_cpu(const struct device_options *options, struct j
     const char *wanted = env_get(ENV_CPU_GEMM);
     if (wanted == NULL || strcmp(wanted, "builtin") != 0)
         TRY(onednn_open(&d->engine, error));
+    d->packs = wanted == NULL || strcmp(wanted, "plain") != 0;
     if (d->engine != NULL)
         onednn_describe(products, sizeof products);
     (void)snprintf(d->base.description, sizeof d->base.description, "cpu (%s, %d thread%s)", products, d->base.threads,

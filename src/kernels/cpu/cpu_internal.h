@@ -31,6 +31,7 @@ struct onednn_packed;
 struct cpu_device {
     struct jsc_device base;
     struct onednn_engine *engine; /* NULL: built-in products */
+    bool packs;                   /* weights may be kept in the library's own layout too */
 };
 
 enum scratch { SCRATCH_GEMM, SCRATCH_OPERATION, SCRATCH_COUNT }; /* an operation may hold its own while it multiplies */

@@ -1,118 +1,25 @@
-/* matmul_onednn.c: products by oneDNN, its 2.x and 3.x interfaces behind one door.
+/* matmul_onednn.c: products by oneDNN: packed weights, primitives cached per stream.
  *
  * Weights stay plain rows wherever the library multiplies those as fast (its "gemm" kernels: all of AVX2); where it answers
- * format_tag_any with a blocked layout of its "brg" kernels (AVX-512), weight_make keeps a copy in that layout.
+ * format_tag_any with a blocked layout of its "brg" kernels (AVX-512), weight_make keeps a copy in that layout; JSC_CPU_GEMM=plain
+ * does without.
  * Measured on Zen 2, one core of 105 GFLOP/s peak: plain rows, dX = dY W 100 at M = 23 and above; Y = X W^T 79 at M = 23, 92 at 64,
  * 97-102 above; a transposed copy for the forward gained 20 % at M = 23 and lost half at n = 3072.
  * Primitives are kept per stream and shape; making one takes 0.03-0.08 ms (gemm kernels), so M needs no buckets. */
-#include "cpu_internal.h"
+#include "onednn_cpu.h"
 
 #ifdef JSC_WITH_ONEDNN
 
-#include <dnnl.h>
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
-#define CACHE_ENTRIES 96
-#define PACK_ROWS     256 /* M that the blocked layout is asked for */
+#define CACHE_ENTRIES   96
+#define PACK_ROWS       256         /* M that the blocked layout is asked for */
+#define PACK_BYTES_MOST (32u << 20) /* of a weight: larger ones would cost gigabytes a model for a gain at few rows only */
 
 struct onednn_engine {
     dnnl_engine_t engine;
-};
-
-/* ---- memory descriptors: a value in 2.x, an object in 3.x -------------------------------------------------------------------- */
-
-#if DNNL_VERSION_MAJOR >= 3
-typedef const_dnnl_memory_desc_t desc_ref;
-struct desc {
-    dnnl_memory_desc_t md;
-};
-
-static desc_ref desc_of(const struct desc *d)
-{
-    return d->md;
-}
-
-static dnnl_status_t desc_plain(struct desc *d, const dnnl_dims_t dims, const dnnl_dims_t strides)
-{
-    return dnnl_memory_desc_create_with_strides(&d->md, 2, dims, dnnl_f32, strides);
-}
-
-static dnnl_status_t desc_any(struct desc *d, const dnnl_dims_t dims)
-{
-    return dnnl_memory_desc_create_with_tag(&d->md, 2, dims, dnnl_f32, dnnl_format_tag_any);
-}
-
-static dnnl_status_t desc_copy(struct desc *d, desc_ref from)
-{
-    return dnnl_memory_desc_clone(&d->md, from);
-}
-
-static void desc_free(struct desc *d)
-{
-    if (d->md != NULL)
-        (void)dnnl_memory_desc_destroy(d->md);
-    d->md = NULL;
-}
-
-static dnnl_status_t product_make(dnnl_primitive_desc_t *out, dnnl_engine_t engine, desc_ref a, desc_ref b, desc_ref c,
-                                  const_dnnl_primitive_attr_t attr)
-{
-    return dnnl_matmul_primitive_desc_create(out, engine, a, b, NULL, c, attr);
-}
-#else
-typedef const dnnl_memory_desc_t *desc_ref;
-struct desc {
-    dnnl_memory_desc_t md;
-};
-
-static desc_ref desc_of(const struct desc *d)
-{
-    return &d->md;
-}
-
-static dnnl_status_t desc_plain(struct desc *d, const dnnl_dims_t dims, const dnnl_dims_t strides)
-{
-    return dnnl_memory_desc_init_by_strides(&d->md, 2, dims, dnnl_f32, strides);
-}
-
-static dnnl_status_t desc_any(struct desc *d, const dnnl_dims_t dims)
-{
-    return dnnl_memory_desc_init_by_tag(&d->md, 2, dims, dnnl_f32, dnnl_format_tag_any);
-}
-
-static dnnl_status_t desc_copy(struct desc *d, desc_ref from)
-{
-    d->md = *from;
-    return dnnl_success;
-}
-
-static void desc_free(struct desc *d)
-{
-    (void)d;
-}
-
-static dnnl_status_t product_make(dnnl_primitive_desc_t *out, dnnl_engine_t engine, desc_ref a, desc_ref b, desc_ref c,
-                                  const_dnnl_primitive_attr_t attr)
-{
-    dnnl_matmul_desc_t d;
-    const dnnl_status_t status = dnnl_matmul_desc_init(&d, a, b, NULL, c);
-    return status != dnnl_success ? status : dnnl_primitive_desc_create(out, &d, attr, engine, NULL);
-}
-#endif
-
-/* ---- one product of a shape --------------------------------------------------------------------------------------------------- */
-
-struct shape {
-    size_t m, n, k;
-    bool b_transposed, accumulate;
-};
-
-/* What oneDNN is asked for; begins as zeros, given back by product_free. */
-struct product {
-    struct desc a, b, c;
-    dnnl_primitive_desc_t pd;
 };
 
 struct onednn_packed {
@@ -122,12 +29,6 @@ struct onednn_packed {
     size_t size;
 };
 
-#define DNNL(call)                                                                                                                         \
-    do {                                                                                                                                   \
-        if ((result = (call)) != dnnl_success)                                                                                             \
-            goto done;                                                                                                                     \
-    } while (0)
-
 static jsc_status failure(dnnl_status_t result, const struct shape *s, jsc_error *error)
 {
     if (result == dnnl_out_of_memory)
@@ -135,69 +36,6 @@ static jsc_status failure(dnnl_status_t result, const struct shape *s, jsc_error
                           s->n, s->k);
     return status_set(error, JSC_E_DEVICE, "oneDNN: a product of %zu x %zu x %zu failed with status %d; JSC_CPU_GEMM=builtin does without",
                       s->m, s->n, s->k, (int)result);
-}
-
-static void product_free(struct product *p)
-{
-    if (p->pd != NULL)
-        (void)dnnl_primitive_desc_destroy(p->pd);
-    p->pd = NULL;
-    desc_free(&p->a), desc_free(&p->b), desc_free(&p->c);
-}
-
-static dnnl_status_t plain_b(struct desc *d, const struct shape *s)
-{
-    const dnnl_dims_t dims = {(dnnl_dim_t)s->k, (dnnl_dim_t)s->n};
-    const dnnl_dims_t strides = {s->b_transposed ? 1 : (dnnl_dim_t)s->n, s->b_transposed ? (dnnl_dim_t)s->k : 1};
-    return desc_plain(d, dims, strides);
-}
-
-/* b NULL: any layout that the library likes. */
-static dnnl_status_t product_plan(dnnl_engine_t engine, const struct shape *s, desc_ref b, struct product *out)
-{
-    dnnl_status_t result = dnnl_success;
-    dnnl_primitive_attr_t attr = NULL;
-    dnnl_post_ops_t sum = NULL;
-    const dnnl_dims_t a_dims = {(dnnl_dim_t)s->m, (dnnl_dim_t)s->k}, a_strides = {(dnnl_dim_t)s->k, 1};
-    const dnnl_dims_t b_dims = {(dnnl_dim_t)s->k, (dnnl_dim_t)s->n};
-    const dnnl_dims_t c_dims = {(dnnl_dim_t)s->m, (dnnl_dim_t)s->n}, c_strides = {(dnnl_dim_t)s->n, 1};
-
-    DNNL(desc_plain(&out->a, a_dims, a_strides));
-    DNNL(desc_plain(&out->c, c_dims, c_strides));
-    if (b == NULL) {
-        DNNL(desc_any(&out->b, b_dims));
-        b = desc_of(&out->b);
-    }
-    DNNL(dnnl_primitive_attr_create(&attr));
-    DNNL(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
-    if (s->accumulate) {
-        DNNL(dnnl_post_ops_create(&sum));
-#if DNNL_VERSION_MAJOR >= 3
-        DNNL(dnnl_post_ops_append_sum(sum, 1.0f, 0, dnnl_data_type_undef));
-#else
-        DNNL(dnnl_post_ops_append_sum(sum, 1.0f));
-#endif
-        DNNL(dnnl_primitive_attr_set_post_ops(attr, sum));
-    }
-    DNNL(product_make(&out->pd, engine, desc_of(&out->a), b, desc_of(&out->c), attr));
-done:
-    if (sum != NULL)
-        (void)dnnl_post_ops_destroy(sum);
-    if (attr != NULL)
-        (void)dnnl_primitive_attr_destroy(attr);
-    return result;
-}
-
-static const char *product_kernel(const struct product *p)
-{
-    const char *name = "";
-    (void)dnnl_primitive_desc_query(p->pd, dnnl_query_impl_info_str, 0, &name);
-    return name;
-}
-
-static size_t product_scratch(const struct product *p)
-{
-    return dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(p->pd, dnnl_query_scratchpad_md, 0));
 }
 
 /* ---- engine ------------------------------------------------------------------------------------------------------------------ */
@@ -238,7 +76,7 @@ size_t gemm_onednn_scratch(const struct cpu_device *device, size_t m, size_t n, 
         const struct shape s = {m, n, k, transposed, false};
         struct product p = {0};
         struct desc b = {0};
-        if (plain_b(&b, &s) == dnnl_success && product_plan(device->engine->engine, &s, desc_of(&b), &p) == dnnl_success) {
+        if (product_plain_b(&b, &s) == dnnl_success && product_plan(device->engine->engine, &s, desc_of(&b), &p) == dnnl_success) {
             const size_t bytes = product_scratch(&p);
             most = bytes > most ? bytes : most;
         }
@@ -266,14 +104,17 @@ uint64_t onednn_packed_bytes(const struct onednn_packed *p)
     return p == NULL ? 0 : p->size;
 }
 
-static dnnl_status_t reorder(dnnl_engine_t engine, desc_ref from, const float *w, const struct onednn_packed *to)
+static dnnl_status_t reorder(const struct cpu_device *device, desc_ref from, const float *w, const struct onednn_packed *to)
 {
     dnnl_status_t result = dnnl_success;
+    dnnl_engine_t engine = device->engine->engine;
     dnnl_stream_t stream = NULL;
     dnnl_memory_t source = NULL;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_t primitive = NULL;
+    const int before = omp_get_max_threads();
 
+    omp_set_num_threads(device->base.threads);
     DNNL(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
     DNNL(dnnl_memory_create(&source, from, engine, (void *)(uintptr_t)w)); /* read only */
     DNNL(dnnl_reorder_primitive_desc_create(&pd, from, engine, desc_of(&to->desc), engine, NULL));
@@ -282,6 +123,7 @@ static dnnl_status_t reorder(dnnl_engine_t engine, desc_ref from, const float *w
     DNNL(dnnl_primitive_execute(primitive, stream, 2, args));
     DNNL(dnnl_stream_wait(stream));
 done:
+    omp_set_num_threads(before);
     if (primitive != NULL)
         (void)dnnl_primitive_destroy(primitive);
     if (pd != NULL)
@@ -293,33 +135,55 @@ done:
     return result;
 }
 
+/* The layout that a weight is kept in besides plain rows; *liked NULL: none. It belongs to p, which the caller frees, plain too. */
+static dnnl_status_t layout_plan(const struct cpu_device *device, const struct shape *s, struct product *p, struct desc *plain,
+                                 desc_ref *liked)
+{
+    dnnl_status_t result = dnnl_success;
+    const int before = omp_get_max_threads();
+
+    *liked = NULL;
+    omp_set_num_threads(device->base.threads);
+    if (!device->packs || s->n * s->k * sizeof(float) > PACK_BYTES_MOST)
+        goto done;
+    DNNL(product_plan(device->engine->engine, s, NULL, p));
+    DNNL(product_plain_b(plain, s));
+    desc_ref any = dnnl_primitive_desc_query_md(p->pd, dnnl_query_weights_md, 0);
+    if (strncmp(product_kernel(p), "brg", 3) == 0 && !dnnl_memory_desc_equal(any, desc_of(plain)))
+        *liked = any;
+done:
+    omp_set_num_threads(before);
+    return result;
+}
+
+static struct shape layout_shape(size_t n, size_t k, bool b_transposed)
+{
+    return (struct shape){PACK_ROWS, b_transposed ? n : k, b_transposed ? k : n, b_transposed, false};
+}
+
 jsc_status onednn_pack(const struct cpu_device *device, const float *w, size_t n, size_t k, bool b_transposed, struct onednn_packed **out,
                        jsc_error *error)
 {
     jsc_status status = JSC_OK;
     dnnl_status_t result = dnnl_success;
-    const struct shape s = {PACK_ROWS, b_transposed ? n : k, b_transposed ? k : n, b_transposed, false};
+    const struct shape s = layout_shape(n, k, b_transposed);
     struct product p = {0};
     struct desc plain = {0};
+    desc_ref liked = NULL;
     struct onednn_packed *packed = NULL;
-    const int before = omp_get_max_threads();
 
-    omp_set_num_threads(device->base.threads);
-    DNNL(product_plan(device->engine->engine, &s, NULL, &p));
-    DNNL(plain_b(&plain, &s));
-    desc_ref liked = dnnl_primitive_desc_query_md(p.pd, dnnl_query_weights_md, 0);
-    if (strncmp(product_kernel(&p), "brg", 3) != 0 || dnnl_memory_desc_equal(liked, desc_of(&plain)))
+    DNNL(layout_plan(device, &s, &p, &plain, &liked));
+    if (liked == NULL)
         goto done;
     TRY(mem_new(&packed, 1, error));
     DNNL(desc_copy(&packed->desc, liked));
     packed->size = dnnl_memory_desc_get_size(liked);
     TRY(mem_new(&packed->bytes, packed->size, error));
     DNNL(dnnl_memory_create(&packed->memory, liked, device->engine->engine, packed->bytes));
-    DNNL(reorder(device->engine->engine, desc_of(&plain), w, packed));
+    DNNL(reorder(device, desc_of(&plain), w, packed));
     *out = packed;
     packed = NULL;
 done:
-    omp_set_num_threads(before);
     onednn_packed_free(packed);
     desc_free(&plain);
     product_free(&p);
@@ -328,19 +192,14 @@ done:
 
 uint64_t onednn_pack_bytes(const struct cpu_device *device, size_t n, size_t k, bool b_transposed)
 {
-    const struct shape s = {PACK_ROWS, b_transposed ? n : k, b_transposed ? k : n, b_transposed, false};
+    const struct shape s = layout_shape(n, k, b_transposed);
     struct product p = {0};
     struct desc plain = {0};
+    desc_ref liked = NULL;
     uint64_t bytes = 0;
-    const int before = omp_get_max_threads();
 
-    omp_set_num_threads(device->base.threads);
-    if (product_plan(device->engine->engine, &s, NULL, &p) == dnnl_success && plain_b(&plain, &s) == dnnl_success) {
-        desc_ref liked = dnnl_primitive_desc_query_md(p.pd, dnnl_query_weights_md, 0);
-        if (strncmp(product_kernel(&p), "brg", 3) == 0 && !dnnl_memory_desc_equal(liked, desc_of(&plain)))
-            bytes = dnnl_memory_desc_get_size(liked);
-    }
-    omp_set_num_threads(before);
+    if (layout_plan(device, &s, &p, &plain, &liked) == dnnl_success && liked != NULL)
+        bytes = dnnl_memory_desc_get_size(liked);
     desc_free(&plain);
     product_free(&p);
     return bytes;
@@ -410,7 +269,7 @@ static dnnl_status_t entry_make(const struct onednn_cache *cache, const struct s
     struct product p = {0};
     struct desc plain = {0};
 
-    DNNL(plain_b(&plain, s));
+    DNNL(product_plain_b(&plain, s));
     DNNL(product_plan(cache->engine, s, packed != NULL ? desc_of(&packed->desc) : desc_of(&plain), &p));
     if (packed != NULL && strncmp(product_kernel(&p), "brg", 3) != 0)
         goto done;
@@ -489,68 +348,4 @@ done:
     return status != JSC_OK || result == dnnl_success ? status : failure(result, &s, error);
 }
 
-#else /* no oneDNN: the engine stays NULL, so that the built-in products serve and the rest is never asked for anything */
-
-jsc_status onednn_open(struct onednn_engine **out, jsc_error *error)
-{
-    (void)error;
-    *out = NULL;
-    return JSC_OK;
-}
-
-void onednn_close(struct onednn_engine *engine)
-{
-    (void)engine;
-}
-
-void onednn_describe(char *text, size_t capacity)
-{
-    (void)text, (void)capacity;
-}
-
-jsc_status onednn_cache_make(const struct onednn_engine *engine, struct onednn_cache **out, jsc_error *error)
-{
-    (void)engine, (void)out;
-    return status_set(error, JSC_E_INTERNAL, "oneDNN is not part of this build");
-}
-
-void onednn_cache_free(struct onednn_cache *cache)
-{
-    (void)cache;
-}
-
-jsc_status gemm_onednn(struct jsc_stream *stream, const struct gemm *gemm, jsc_error *error)
-{
-    return gemm_builtin(stream, gemm, error);
-}
-
-size_t gemm_onednn_scratch(const struct cpu_device *device, size_t m, size_t n, size_t k)
-{
-    (void)device, (void)m;
-    return gemm_builtin_scratch(n, k);
-}
-
-jsc_status onednn_pack(const struct cpu_device *device, const float *w, size_t n, size_t k, bool b_transposed, struct onednn_packed **out,
-                       jsc_error *error)
-{
-    (void)device, (void)w, (void)n, (void)k, (void)b_transposed, (void)out, (void)error;
-    return JSC_OK;
-}
-
-uint64_t onednn_pack_bytes(const struct cpu_device *device, size_t n, size_t k, bool b_transposed)
-{
-    (void)device, (void)n, (void)k, (void)b_transposed;
-    return 0;
-}
-
-uint64_t onednn_packed_bytes(const struct onednn_packed *packed)
-{
-    (void)packed;
-    return 0;
-}
-
-void onednn_packed_free(struct onednn_packed *packed)
-{
-    (void)packed;
-}
 #endif
