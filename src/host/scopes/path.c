@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* Measured: docs/math.md, path rules. */
-#define GRADED_POWER 4.0
+#define GRADED_POWER 2.0
 
 struct path {
     struct job *job;
