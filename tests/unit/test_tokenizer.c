@@ -196,6 +196,27 @@ Test(tokenizer, case_21_text_beside_added_tokens)
     json_decref(root);
 }
 
+/* White space that each of many matches would swallow again. */
+Test(tokenizer, case_21_much_white_space)
+{
+    enum { N = 1000000 };
+    json_t *root = small_tokenizer();
+    added_token(root, 31, "  ", "lrs");
+    struct tokenizer *tok = tokenizer_must(root, 40);
+    char *text = malloc(N);
+    struct token_list got = {0};
+    cr_assert(text != NULL);
+    memset(text, ' ', N);
+    const double begun = clock_seconds();
+    cr_assert(tokenizer_encode(tok, text, N, false, &got, NULL) == JSC_OK);
+    cr_expect(got.n == 1 && got.ids[0] == 31, "%zu tokens", got.n);
+    cr_expect(lt(dbl, clock_seconds() - begun, 10.0));
+    token_list_free(&got);
+    free(text);
+    tokenizer_free(tok);
+    json_decref(root);
+}
+
 /* Two added tokens that the normaliser makes equal: the reference takes either, from run to run. */
 Test(tokenizer, case_21_equal_after_normalising)
 {

@@ -352,6 +352,16 @@ Test(tokenizer_gguf, what_cannot_be_decided_is_refused)
     for (int i = 0; i < 3; i++)
         gguf_put(&s, &(int32_t){1}, 4);
     expect_text_refused(__LINE__, must_open(&s, 3, 8), "tokens 0 and 2 have the same text");
+    gguf_string(&s, "tokenizer.ggml.model", "gpt2");
+    gguf_string(&s, "tokenizer.ggml.pre", "gpt-2");
+    gguf_array(&s, "tokenizer.ggml.tokens", GGUF_STRING, 2);
+    gguf_text(&s, "a");
+    gguf_text(&s, "\xc3"); /* would cut characters in two */
+    gguf_array(&s, "tokenizer.ggml.token_type", GGUF_I32, 2);
+    gguf_put(&s, &(int32_t){1}, 4);
+    gguf_put(&s, &(int32_t){3}, 4);
+    put_count(&s, "tokenizer.ggml.merges", GGUF_STRING, 0, 0);
+    expect_text_refused(__LINE__, must_open(&s, 5, 8), "not valid UTF-8");
     put_small(&s, "gpt-2");
     put_merges(&s, GOOD_MERGES);
     gguf_bool(&s, "tokenizer.ggml.add_space_prefix", true);

@@ -155,6 +155,7 @@ Test(tokenizer_json, added_tokens_with_other_ids)
     json_decref(root);
 }
 
+#define ADDED_TOO_LONG 257
 Test(tokenizer_json, parts_that_are_not_implemented)
 {
     REFUSE_TEXT(with("normalizer", "{\"type\":\"BertNormalizer\"}"), "normalizer \"BertNormalizer\"");
@@ -173,10 +174,16 @@ Test(tokenizer_json, parts_that_are_not_implemented)
     REFUSE_TEXT(with_model("end_of_word_suffix", "\"</w>\""), "end_of_word_suffix");
     REFUSE_TEXT(with("model", "{\"type\":\"WordPiece\",\"vocab\":{\"a\":0,\"b\":1}}"), "model type \"WordPiece\"");
     REFUSE_TEXT(with("model", "{\"type\":\"Unigram\",\"vocab\":[[\"a\",0.0],[\"b\",-1.5]]}"), "model type \"Unigram\"");
+    json_t *root = small_tokenizer();
+    char content[ADDED_TOO_LONG + 1];
+    memset(content, 'a', ADDED_TOO_LONG);
+    content[ADDED_TOO_LONG] = '\0';
+    added_token(root, 31, content, "s");
+    REFUSE_TEXT(root, "an added token of 257 bytes");
     json_t *deep = json_pack("{s:s, s:[]}", "type", "Sequence", "normalizers");
     for (int i = 0; i < 20; i++)
         deep = json_pack("{s:s, s:[o]}", "type", "Sequence", "normalizers", deep);
-    json_t *root = small_tokenizer();
+    root = small_tokenizer();
     json_object_set_new(root, "normalizer", deep);
     REFUSE_TEXT(root, "nested more than");
     struct strbuf many = {0};

@@ -17,6 +17,8 @@ jsc_status added_set_add(struct added_set *set, const char *content, size_t n, i
     int32_t node = 0;
     if (n == 0 || n > ADDED_BYTES_MAX)
         FAIL(JSC_E_UNSUPPORTED, "an added token of %zu bytes is not implemented (1 to %d)", n, ADDED_BYTES_MAX);
+    if (utf8_check(content, n) < n) /* a match must not cut a character of the text in two */
+        FAIL(JSC_E_UNSUPPORTED, "an added token that is not valid UTF-8 is not implemented");
     if (set->n_nodes > (size_t)INT32_MAX / 2)
         FAIL(JSC_E_UNSUPPORTED, "more added tokens than this program handles");
     if (set->n_nodes == 0)

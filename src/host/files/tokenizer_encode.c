@@ -98,7 +98,7 @@ static jsc_status split_added(struct encoding *e, const struct piece *piece, boo
 {
     jsc_status status = JSC_OK;
     const struct added_set *set = raw ? &e->tok->raw : &e->tok->normalized;
-    size_t done_to = 0, length = 0;
+    size_t done_to = 0, length = 0, white_to = 0;
     for (size_t at = 0; at < piece->n;) {
         const int32_t index = added_set_match(set, piece->text + at, piece->n - at, &length);
         if (index < 0) {
@@ -123,9 +123,13 @@ static jsc_status split_added(struct encoding *e, const struct piece *piece, boo
             }
             from = from < done_to ? done_to : from;
         }
-        if (token->rstrip)
+        if (token->rstrip && to < white_to) /* inside white space that was walked before: not again, or it would be quadratic */
+            to = white_to;
+        else if (token->rstrip) {
             for (size_t step = 1; step > 0; to += step)
                 step = white_space_length(piece->text + to, piece->n - to);
+            white_to = to;
+        }
         if (done_to < from) {
             const struct piece between = piece_sub(piece, done_to, from);
             TRY(run_fragment(e, &between, raw, error));

@@ -118,7 +118,7 @@ struct added_set {
     size_t n_nodes, capacity;
     bool first[256];
 };
-#define ADDED_BYTES_MAX 1024
+#define ADDED_BYTES_MAX 256 /* a search costs at most so many steps per byte of text */
 jsc_status added_set_add(struct added_set *set, const char *content, size_t n, int32_t token, jsc_error *error);
 /* The token that begins at text, longest first; -1: none. */
 int32_t added_set_match(const struct added_set *set, const char *text, size_t n, size_t *length);
