@@ -6,6 +6,7 @@
 #include <criterion/new/assert.h>
 #include <jscopes/jscopes.h>
 
+#include <stdio.h>
 #include <string.h>
 
 static jsc_model *open_folder(struct checkpoint *c, const char *device, jsc_error *error)
@@ -232,5 +233,27 @@ Test(model, failing_allocations_lose_nothing)
         k += k / 20; /* every early one, then a sample */
     }
     folder_remove(folder);
+    checkpoint_free(c);
+}
+
+Test(model, damaged_tokenizer_leaves_ids)
+{
+    jsc_error error = {0};
+    struct checkpoint *c = checkpoint_read("tiny_llama");
+    const char *folder = checkpoint_write(c);
+    char path[256];
+    jsc_model *model = NULL;
+    jsc_tokens *tokens = NULL;
+    jsc_model_info info = JSC_MODEL_INFO_INIT;
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    FILE *f = fopen(path, "w");
+    cr_assert(f != NULL && fputs("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a\"]}}", f) >= 0 && fclose(f) == 0);
+    cr_assert(jsc_model_open(folder, NULL, &model, &error) == JSC_OK, "%s", error.text);
+    folder_remove(folder);
+    jsc_model_describe(model, &info, &error);
+    cr_expect(info.has_tokeniser == 0 && info.n_warnings == 1, "%d warnings", info.n_warnings);
+    cr_expect(jsc_tokenize(model, "a", 1, NULL, &tokens, &error) != JSC_OK);
+    cr_expect(strstr(error.text, "merge") != NULL, "%s", error.text);
+    jsc_model_close(model);
     checkpoint_free(c);
 }

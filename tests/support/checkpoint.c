@@ -105,7 +105,11 @@ struct st_tensor *checkpoint_add(struct checkpoint *c, const char *name, const c
     snprintf(t->dtype, sizeof t->dtype, "%s", dtype);
     t->rank = rank;
     t->shape[0] = rows, t->shape[1] = columns;
-    t->n_bytes = rows * (rank > 1 ? columns : 1) * (strcmp(dtype, "F32") == 0 ? 4 : strcmp(dtype, "I64") == 0 ? 8 : strcmp(dtype, "I8") == 0 ? 1 : 2);
+    t->n_bytes = rows * (rank > 1 ? columns : 1) *
+                 (strcmp(dtype, "F32") == 0   ? 4
+                  : strcmp(dtype, "I64") == 0 ? 8
+                  : strcmp(dtype, "I8") == 0  ? 1
+                                              : 2);
     t->bytes = calloc(1, t->n_bytes + 1);
     return t;
 }
@@ -125,8 +129,9 @@ const char *checkpoint_write(struct checkpoint *c)
         json_t *shape = json_array();
         for (int r = 0; r < t->rank; r++)
             json_array_append_new(shape, json_integer((json_int_t)t->shape[r]));
-        json_object_set_new(root, t->name, json_pack("{s:s,s:o,s:[I,I]}", "dtype", t->dtype, "shape", shape, "data_offsets", (json_int_t)at,
-                                                     (json_int_t)(at + t->n_bytes)));
+        json_object_set_new(root, t->name,
+                            json_pack("{s:s,s:o,s:[I,I]}", "dtype", t->dtype, "shape", shape, "data_offsets", (json_int_t)at,
+                                      (json_int_t)(at + t->n_bytes)));
         at += t->n_bytes;
     }
     char *header = json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER);

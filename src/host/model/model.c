@@ -188,8 +188,7 @@ static const char *last_part(const char *path)
     return name;
 }
 
-/* A tokeniser that is absent or not implemented is no failure: ids work without. */
-static jsc_status open_tokenizer(jsc_model *m, const struct checkpoint *c, jsc_error *error)
+static jsc_status read_tokenizer(jsc_model *m, const struct checkpoint *c, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     char *path = NULL, *config_path = NULL;
@@ -216,6 +215,26 @@ done:
     file_close(config);
     mem_free(path);
     mem_free(config_path);
+    return status;
+}
+
+/* A tokeniser that is absent, damaged or of a kind not implemented is no failure of the model: ids work without. */
+static jsc_status open_tokenizer(jsc_model *m, const struct checkpoint *c, jsc_error *error)
+{
+    jsc_error reason = {.status = JSC_OK, .text = ""};
+    jsc_status status = read_tokenizer(m, c, &reason);
+
+    if (status == JSC_OK)
+        return JSC_OK;
+    if (status != JSC_E_FORMAT && status != JSC_E_UNSUPPORTED)
+        return status_set(error, status, "%s", reason.text);
+    tokenizer_free(m->tokenizer);
+    m->tokenizer = NULL;
+    mem_free(m->no_tokenizer);
+    m->no_tokenizer = NULL;
+    TRY(mem_strdup(&m->no_tokenizer, reason.text, error));
+    TRY(model_warn(m, error, "no texts, only token ids: %s", reason.text));
+done:
     return status;
 }
 
