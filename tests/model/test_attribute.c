@@ -355,6 +355,26 @@ Test(attribute, case_31_runs_and_threads_give_the_same_bits)
     jsc_model_close(model);
 }
 
+/* Case 28: what overflows is an error that names the place; no NaN comes out. */
+Test(attribute, case_28_overflow_is_an_error_that_names_its_place)
+{
+    struct random_sizes loud = tiny_sizes;
+    loud.head = 8e37;
+    jsc_model *model = random_model(&loud, "cpu");
+    jsc_request r = ask(JSC_SCOPE_SEMANTIC, 4);
+    refused(model, &r, JSC_E_NUMERIC, "logit of token");
+    jsc_model_close(model);
+    for (int device = 0; device < 2; device++) {
+        double direction[D] = {0};
+        model = random_model(&tiny_sizes, device == 0 ? "ref" : "cpu");
+        r = ask(JSC_SCOPE_DIRECTION, 4);
+        r.directions = direction, r.n_directions = 1;
+        direction[0] = 1e200; /* its square is too large for a double, itself for a float */
+        refused(model, &r, JSC_E_NUMERIC, "backward pass");
+        jsc_model_close(model);
+    }
+}
+
 Test(attribute, cpu_agrees_with_ref)
 {
     jsc_model *ref = random_model(&tiny_sizes, "ref"), *cpu = random_model(&tiny_sizes, "cpu");

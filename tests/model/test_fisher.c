@@ -208,6 +208,9 @@ Test(fisher, directions_leave_a_rest_that_the_probes_see)
                 cr_expect(fabs(dense_dot(rest + i * d, part.U + r * d, d)) <= 1e-10 * b.f.trace, "the rest still sees direction %d", r);
         cr_assert(fisher_probes(&b.f, 0, probes, l, &error) == JSC_OK, "%s", error.text);
         exact_part_project(&part, l, probes, d, scratch);
+        for (int i = 0; i < probes * part.n; i++)
+            cr_expect(fabs(dense_dot(l + i / part.n * d, part.U + i % part.n * d, d)) <= 1e-10 * sqrt(b.f.trace),
+                      "probe %d still holds a part of direction %d", i / part.n, i % part.n);
         for (int p = 0; p < probes; p++)
             for (int i = 0; i < d; i++)
                 axpy(l[p * d + i] / probes, l + p * d, mean + i * d, d);
