@@ -99,7 +99,7 @@ static jsc_status matrix_row(struct job *job, int q, jsc_error *error)
     struct factor factor = {0};
 
     TRY(job_head(job, q, error));
-    TRY(fisher_open(&f, job, exact ? DROP_EXACT : DROP_ESTIMATE, error));
+    TRY(fisher_open(&f, job, r->fisher_mode == JSC_FISHER_ADAPTIVE ? DROP_ESTIMATE : DROP_EXACT, error));
     if (r->fisher_mode == JSC_FISHER_RANK)
         TRY(factor_rank(&f, r->fisher_rank, &factor, error));
     else if (exact || fisher_small(&f))
@@ -134,7 +134,7 @@ jsc_status fisher_run(struct job *job, jsc_error *error)
     struct fisher f = {0};
     bool exact_pays = false;
 
-    TRY(fisher_open(&f, job, r->fisher_mode == JSC_FISHER_EXACT ? DROP_EXACT : DROP_ESTIMATE, error));
+    TRY(fisher_open(&f, job, r->fisher_mode == JSC_FISHER_ADAPTIVE ? DROP_ESTIMATE : DROP_EXACT, error));
     out->fisher.trace = f.trace;
     out->fisher.dropped_mass = f.dropped;
     if (r->fisher_mode == JSC_FISHER_ADAPTIVE) {
