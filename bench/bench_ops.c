@@ -206,7 +206,7 @@ static void prepare_collapse(struct kit *k, struct op_mlp_collapse *a)
 static void prepare_attention_vjp(struct kit *k, struct op_attention_vjp *a)
 {
     const struct op_case *c = &k->c;
-    const size_t heads = (size_t)(c->H * c->h), B = (size_t)c->B;
+    const size_t heads = (size_t)c->H * (size_t)c->h, B = (size_t)c->B;
     int32_t *at = positions(k, host(k, B * sizeof *at), B);
     *a = (struct op_attention_vjp){
         .S = c->S, .T = c->T, .B = c->B, .H = c->H, .K = c->K, .h = c->h, .window = c->window, .scale = 0.1, .cap = c->cap};
@@ -329,7 +329,7 @@ static void run_next(void *context)
 {
     struct kit *k = context;
     const union arguments *a = &k->args[k->next++ % k->copies];
-    jsc_error error;
+    jsc_error error = {JSC_OK, ""};
     jsc_status status = JSC_OK;
     switch (k->c.op) {
 #define CASE(name, entry)                                                                                                                  \
@@ -357,7 +357,7 @@ static void run_next(void *context)
         CASE(OP_PROBES, probes)
 #undef CASE
     case OP_COUNT:
-        break;
+        return;
     }
     bench_ok(status, &error, case_op_names[k->c.op]);
     bench_ok(k->ops->sync(k->stream, &error), &error, "sync");
