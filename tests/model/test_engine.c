@@ -166,7 +166,8 @@ Test(engine, cpu_agrees_with_ref_in_every_form)
     const int32_t pos[7] = {12, 12, 12, 12, 12, 12, 12};
     for (int form = MLP_DIRECT; form <= MLP_FULL; form++) {
         struct setup cpu = set_up("cpu", 1, T, B, form), ref = set_up("ref", 1, T, B, form);
-        double *cot = cotangents(B, cpu.d), *a = pull(&cpu, 1, B, pos, cot), *b = pull(&ref, 1, B, pos, cot), *again = pull(&cpu, 1, B, pos, cot);
+        double *cot = cotangents(B, cpu.d), *a = pull(&cpu, 1, B, pos, cot), *b = pull(&ref, 1, B, pos, cot),
+               *again = pull(&cpu, 1, B, pos, cot);
         const size_t n = (size_t)cpu.L * T * B;
         cr_expect(le(dbl, worst(a, b, n), 2e-6), "form %d", form);
         cr_expect(memcmp(a, again, n * sizeof *a) == 0, "case 31: the same bits from run to run, form %d", form);
