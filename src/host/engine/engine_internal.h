@@ -66,10 +66,13 @@ struct trace {
     dptr act, wide, wide_act, o_act, z; /* forward scratch: [N][d] ACT, [N][2f] REAL, [N][f] ACT, [N][H h] ACT, [V] REAL */
     /* VJP: R [M][d] REAL, G [M][d] COT (R if one_type); the rest is scratch of one half of a block */
     dptr R, G, dn, da, dgu, dout, dqkv, scratch;
+    size_t chunk_rows, half_bytes; /* rows that da and dgu hold; bytes from da on, which the two halves and a collapse share */
     dptr top_R, top_G, tok; /* rows of the target position: [S B][d], int32 [S B] */
     dptr squares;           /* double [levels][M] */
     dptr memory;            /* the one block on the device */
     double seconds_forward, seconds_backward;
+    int largest_B;               /* most right-hand sides that were pulled back at once, */
+    enum mlp_form largest_form;  /* and the form they took */
 };
 /* Lays the trace out in arena (base NULL: adds up the bytes only). trace may hold nothing but stream sizes and layers then. */
 void trace_layout(struct trace *trace, const jsc_model *model, const struct trace_sizes *sizes, const size_t size_of[ROLE_COUNT],

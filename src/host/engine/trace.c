@@ -91,6 +91,8 @@ static void layout_backward(struct trace *t, const jsc_model *m, const struct tr
         (void)arena_push(&half, m->ops->mlp_collapse_scratch(m->device, z->form, z->token_chunk, (int)B, m->d, m->f), 1);
         end = larger(end, half.used);
     }
+    t->chunk_rows = chunk_rows;
+    t->half_bytes = end - arena->used;
     arena->used = end;
 }
 

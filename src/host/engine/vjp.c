@@ -13,9 +13,11 @@ struct walk {
     const jsc_model *m;
     const struct jsc_ops *ops;
     const struct pull *p;
-    int S, T, B;      /* T: tokens up to the last target of this chunk (all of the trace's if S > 1) */
-    size_t N, M, top; /* S T, N B, S B */
-    bool check;       /* look at R after every half, to name the place where it broke */
+    int S, T, B;        /* T: tokens up to the last target of this chunk (all of the trace's if S > 1) */
+    size_t N, M, top;   /* S T, N B, S B */
+    enum mlp_form form; /* for this pull's B, which may be smaller than what was planned */
+    size_t tokens;      /* at once in the MLP half */
+    bool check;         /* look at R after every half, to name the place where it broke */
 };
 
 static dptr at(dptr base, size_t elements, size_t size)
@@ -79,6 +81,17 @@ done:
     return status;
 }
 
+/* Fewer right-hand sides than planned may be cheaper another way, as far as the planned scratch allows. */
+static void choose_mlp(struct walk *w)
+{
+    const struct trace *t = w->t;
+    const size_t rows = t->chunk_rows / (size_t)w->B;
+    w->tokens = rows < 1 ? 1 : rows > w->N ? w->N : rows;
+    w->form = w->B == t->B ? t->sizes.form : mlp_form_choose(w->m, w->B);
+    if (w->form != MLP_DIRECT && w->ops->mlp_collapse_scratch(w->m->device, w->form, w->tokens, w->B, w->m->d, w->m->f) > t->half_bytes)
+        w->form = MLP_DIRECT;
+}
+
 /* The MLP half of a block on all rows, a chunk of tokens (with all right-hand sides) at a time. */
 static jsc_status mlp_half(const struct walk *w, int l, jsc_error *error)
 {
@@ -87,18 +100,16 @@ static jsc_status mlp_half(const struct walk *w, int l, jsc_error *error)
     const struct block *b = &w->m->blocks[l];
     const struct layer_trace *lt = &t->layers[l];
     const size_t real = t->stream->size_of[ROLE_REAL], cot = t->stream->size_of[ROLE_COT], d = (size_t)w->m->d, B = (size_t)w->B;
-    /* the form was chosen for a full chunk: fewer right-hand sides may be cheaper another way, and its scratch was not planned */
-    const enum mlp_form form = w->B == t->B ? t->sizes.form : MLP_DIRECT;
 
-    for (size_t first = 0; first < w->N; first += t->sizes.token_chunk) {
-        const size_t n = first + t->sizes.token_chunk < w->N ? t->sizes.token_chunk : w->N - first;
-        if (form == MLP_DIRECT) {
+    for (size_t first = 0; first < w->N; first += w->tokens) {
+        const size_t n = first + w->tokens < w->N ? w->tokens : w->N - first;
+        if (w->form == MLP_DIRECT) {
             TRY(mlp_direct(w, l, (struct rows){n * B, w->B, NULL}, first, at(t->R, first * B * d, real), at(t->G, first * B * d, cot),
                            error));
             continue;
         }
         TRY(w->ops->mlp_collapse(t->stream,
-                                 &(struct op_mlp_collapse){.form = form,
+                                 &(struct op_mlp_collapse){.form = w->form,
                                                            .first = first,
                                                            .n = n,
                                                            .B = w->B,
@@ -315,6 +326,9 @@ jsc_status vjp_pull(struct trace *t, const struct pull *p, jsc_error *error)
     w.N = (size_t)w.S * (size_t)w.T;
     w.M = w.N * (size_t)w.B;
     w.top = (size_t)w.S * (size_t)w.B;
+    choose_mlp(&w);
+    if (p->B > t->largest_B)
+        t->largest_B = p->B, t->largest_form = w.form;
     TRY(run(&w, error));
     if (p->sums != NULL)
         TRY(fetch_sums(&w, &finite, error));

@@ -41,14 +41,26 @@ static int more_likely(const void *left, const void *right)
     return a->id < b->id ? -1 : a->id > b->id;
 }
 
-jsc_status rank_tokens(const double *P, size_t V, struct ranked **out, jsc_error *error)
+/* Keeps a buffer of 2 n candidates and halves it whenever it is full: a vocabulary is never sorted for ten predictions. */
+jsc_status rank_tokens(const double *P, size_t V, size_t n, struct ranked **out, jsc_error *error)
 {
-    const jsc_status status = mem_new(out, V, error);
+    size_t kept = 0, capacity = 0;
+    const jsc_status status = n > V || !size_mul(n, 2, &capacity) ? status_set(error, JSC_E_INTERNAL, "ranks of %zu in %zu tokens", n, V)
+                                                                  : mem_new(out, capacity + 1, error);
     if (status != JSC_OK)
         return status;
-    for (size_t i = 0; i < V; i++)
-        (*out)[i] = (struct ranked){P[i], (int32_t)i};
-    qsort(*out, V, sizeof **out, more_likely);
+    struct ranked *best = *out, worst = {-1.0, 0};
+    for (size_t i = 0; i < V && n > 0; i++) {
+        const struct ranked candidate = {P[i], (int32_t)i};
+        if (more_likely(&candidate, &worst) > 0)
+            continue;
+        best[kept++] = candidate;
+        if (kept == capacity) {
+            qsort(best, kept, sizeof *best, more_likely);
+            kept = n, worst = best[n - 1];
+        }
+    }
+    qsort(best, kept, sizeof *best, more_likely);
     return JSC_OK;
 }
 
@@ -107,7 +119,6 @@ jsc_status attribution_make(struct job *job, jsc_error *error)
     out->position = (size_t)job->p;
     out->objective = r->objective;
     out->seed = r->seed;
-    out->chunk = job->plan.chunk;
     out->bytes_peak = job->plan.peak_bytes;
     out->n_scores = r->n_targets > 0 ? r->n_targets : r->n_directions > 0 ? r->n_directions : 1;
     TRY(mem_strdup(&out->model_name, m->name, error));
@@ -116,6 +127,8 @@ jsc_status attribution_make(struct job *job, jsc_error *error)
     TRY(mem_strdup(&out->precision, m->precision, error));
     TRY(fill_tokens(job, error));
     TRY(make_arrays(job, error));
+    for (size_t i = 0; i < m->n_warnings; i++)
+        TRY(job_warn(job, error, "%s", m->warnings[i]));
     if (m->config.max_position > 0 && job->T > m->config.max_position)
         TRY(job_warn(job, error, "the prompt has %d tokens, the model was made for %" PRId64 ": its predictions may be poor", job->T,
                      m->config.max_position));
@@ -169,7 +182,8 @@ jsc_status attribution_fill(struct job *job, jsc_error *error)
     struct ranked *ranked = NULL;
 
     out->y_norm = sqrt(dense_dot(job->y, job->y, (size_t)job->model->d));
-    TRY(rank_tokens(job->P, V, &ranked, error));
+    /* the first is the target, even if no prediction is to be listed */
+    TRY(rank_tokens(job->P, V, n > 0 ? n : 1, &ranked, error));
     TRY(mem_new(&out->predictions, n, error));
     out->n_predictions = n;
     for (size_t i = 0; i < n; i++)
@@ -206,7 +220,9 @@ jsc_status attribution_finish(struct job *job, jsc_error *error)
     out->seconds_load = job->model->load_seconds;
     out->seconds_forward = job->trace->seconds_forward;
     out->seconds_backward = job->trace->seconds_backward;
-    strbuf_printf(&plan, "%d tokens, %d right-hand sides at once, MLP %s", job->plan.n_tokens, job->plan.chunk, forms[job->plan.mlp_form]);
+    strbuf_printf(&plan, "%d tokens, %d right-hand sides at once, MLP %s", job->plan.n_tokens, job->trace->largest_B,
+                  forms[job->trace->largest_form]);
+    out->chunk = job->trace->largest_B; /* adaptive Fisher plans for all directions and mostly needs few */
     if (job->plan.sequences > 1)
         strbuf_printf(&plan, ", %d steps at once", job->plan.sequences);
     if (plan.failed)

@@ -29,7 +29,7 @@ jsc_status fisher_open(struct fisher *f, struct job *job, double tolerance, jsc_
     size_t n = 0;
 
     *f = (struct fisher){.job = job, .d = m->d};
-    TRY(rank_tokens(job->P, (size_t)m->V, &ranked, error));
+    TRY(rank_tokens(job->P, (size_t)m->V, (size_t)m->V, &ranked, error));
     n = keep_tokens(ranked, (size_t)m->V, tolerance, &f->dropped);
     f->n = (int)n;
     f->bound = f->n - 1 < f->d ? f->n - 1 : f->d; /* the centred rows are dependent */

@@ -117,12 +117,12 @@ jsc_status attribution_make(struct job *job, jsc_error *error);
 jsc_status attribution_fill(struct job *job, jsc_error *error);
 /* After the scope: timings, plan, and no value that is not finite. */
 jsc_status attribution_finish(struct job *job, jsc_error *error);
-/* Tokens by falling probability, lowest id first among equals. */
+/* The n likeliest tokens by falling probability, lowest id first among equals. */
 struct ranked {
     double p;
     int32_t id;
 };
-jsc_status rank_tokens(const double *P, size_t V, struct ranked **out, jsc_error *error);
+jsc_status rank_tokens(const double *P, size_t V, size_t n, struct ranked **out, jsc_error *error);
 
 /* ---- dense.c, eigen.c: small dense algebra in double, rows contiguous ------------------------------------------------------------ */
 
