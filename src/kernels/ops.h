@@ -92,8 +92,9 @@ struct op_embed { size_t n; const int32_t *ids; const struct jsc_weight *w; doub
  * x [n][d] REAL; w, b [d] REAL (b may be NULL); y [n][d] ACT or NULL; y_real [n][d] REAL or NULL; r, mean [n] REAL (mean: LAYER only) */
 struct op_norm { size_t n; int d; enum norm_kind kind; double eps; dptr x, w, b, y, y_real, r, mean; };
 
-/* y = x W^T + bias, or y += if accumulate.           x [n][k] ACT, y [n][n_out] REAL */
-struct op_matmul { size_t n; const struct jsc_weight *w; dptr x, y; bool accumulate; };
+/* y = x W^T + bias, or y += if accumulate.           x [n][k] ACT, y [n][n_out] REAL
+ * precise: sums in double, rounded once (strict precision, where a forward's rounding errors grow); slower, never needed for speed. */
+struct op_matmul { size_t n; const struct jsc_weight *w; dptr x, y; bool accumulate, precise; };
 
 /* Rotates the first `rot` components of `heads` heads in place, head j of row i at x + i*stride + j*h (elements); the rest of a head
  * passes. Pair (a, b) -> (a c - b s, b c + a s) with c, s = cos[t][j], sin[t][j], t = i % T;

@@ -57,6 +57,7 @@ struct trace {
     struct trace_sizes sizes;
     int S, T, B;                        /* capacity; a forward may use fewer sequences */
     int s_used;                         /* of the last forward */
+    bool precise;                       /* forwards sum the linear layers in double: for inputs whose rounding errors grow */
     struct layer_trace *layers;         /* [L] */
     dptr x_out;                         /* [N][d] input of the final norm */
     dptr rf, mf;                        /* [N] of the final norm */

@@ -45,7 +45,7 @@ static jsc_status attention_half(struct trace *t, int l, size_t N, jsc_error *er
                                     .r = lt->r1,
                                     .mean = lt->m1},
                   error));
-    TRY(ops->matmul(t->stream, &(struct op_matmul){.n = N, .w = b->qkv, .x = t->act, .y = lt->qkv}, error));
+    TRY(ops->matmul(t->stream, &(struct op_matmul){.precise = t->precise, .n = N, .w = b->qkv, .x = t->act, .y = lt->qkv}, error));
     if (b->rotary)
         TRY(ops->rope(t->stream,
                       &(struct op_rope){.n = N,
@@ -73,7 +73,7 @@ static jsc_status attention_half(struct trace *t, int l, size_t N, jsc_error *er
                                               .o_act = o_act,
                                               .lse = lt->lse},
                        error));
-    TRY(ops->matmul(t->stream, &(struct op_matmul){.n = N, .w = b->o, .x = o_act, .y = lt->x_mid}, error));
+    TRY(ops->matmul(t->stream, &(struct op_matmul){.precise = t->precise, .n = N, .w = b->o, .x = o_act, .y = lt->x_mid}, error));
     TRY(ops->add(t->stream, &(struct op_add){.n = N * (size_t)m->d, .scale = 1.0, .x = lt->x_mid, .y = lt->x_in}, error));
 done:
     return status;
@@ -100,13 +100,13 @@ static jsc_status mlp_half(struct trace *t, int l, size_t N, dptr out, jsc_error
                                     .r = lt->r2,
                                     .mean = lt->m2},
                   error));
-    TRY(ops->matmul(t->stream, &(struct op_matmul){.n = N, .w = b->up, .x = t->act, .y = t->wide}, error));
+    TRY(ops->matmul(t->stream, &(struct op_matmul){.precise = t->precise, .n = N, .w = b->up, .x = t->act, .y = t->wide}, error));
     TRY(ops->gate(
         t->stream,
         &(struct op_gate){
             .n = N, .f = m->f, .act = m->act, .gated = m->family->gated, .gu = t->wide, .a = t->wide_act, .c1 = lt->c1, .c2 = lt->c2},
         error));
-    TRY(ops->matmul(t->stream, &(struct op_matmul){.n = N, .w = b->down, .x = t->wide_act, .y = out}, error));
+    TRY(ops->matmul(t->stream, &(struct op_matmul){.precise = t->precise, .n = N, .w = b->down, .x = t->wide_act, .y = out}, error));
     TRY(ops->add(t->stream, &(struct op_add){.n = N * (size_t)m->d, .scale = 1.0, .x = out, .y = lt->x_mid}, error));
 done:
     return status;

@@ -100,9 +100,18 @@ static void free_buffers(struct path *path)
         mem_free(owned[i]);
 }
 
+/* Near the baseline gradients are a hundred times larger than at the prompt and as sensitive: there a forward in plain float costs 1e-4 of
+ * a score (measured on SmolLM2, docs/math.md). */
+#define PRECISE_BELOW 0.15
+
 static double edge(const jsc_request *r, int k)
 {
     return pow((double)k / r->path_steps, r->path_rule == JSC_PATH_GRADED ? GRADED_POWER : 1.0);
+}
+
+static bool is_near(const struct job *job, int node)
+{
+    return job->model->device->precision != JSC_PRECISION_FAST && edge(job->request, node) < PRECISE_BELOW;
 }
 
 /* x' + alpha (x - x') into out [T][d]. */
@@ -157,6 +166,7 @@ static jsc_status run_batch(struct path *path, int node, int S, jsc_error *error
         path->weights[s] = high - low;
         point(path, 0.5 * (low + high), path->xs + (size_t)s * n);
     }
+    job->trace->precise = is_near(job, node);
     TRY(forward_run(job->trace, path->xs, S, error));
     for (int s = 0; s < S; s++) {
         if (target_bends(job->model, &path->target)) {
@@ -261,7 +271,9 @@ jsc_status path_run(struct job *job, jsc_error *error)
         TRY(block_inputs(job, l, 1, path.last_x + (size_t)l * n, error));
     TRY(make_baseline(&path, error));
     for (int left = job->request->path_steps; left > 0;) {
-        const int S = left < job->plan.sequences ? left : job->plan.sequences;
+        int S = 1; /* a batch is near the baseline as a whole or not at all, whatever its planned size */
+        while (S < left && S < job->plan.sequences && is_near(job, left - 1 - S) == is_near(job, left - 1))
+            S++;
         TRY(run_batch(&path, left - 1, S, error));
         left -= S;
     }

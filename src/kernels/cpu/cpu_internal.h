@@ -128,6 +128,7 @@ void weight_free_cpu(struct jsc_device *device, struct jsc_weight *weight);
 
 jsc_status embed_cpu(struct jsc_stream *stream, const struct op_embed *op, jsc_error *error);
 jsc_status norm_cpu(struct jsc_stream *stream, const struct op_norm *op, jsc_error *error);
+jsc_status matmul_precise_cpu(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error);
 jsc_status matmul_cpu(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error);
 jsc_status rope_cpu(struct jsc_stream *stream, const struct op_rope *op, jsc_error *error);
 jsc_status attention_cpu(struct jsc_stream *stream, const struct op_attention *op, jsc_error *error);

@@ -26,6 +26,8 @@ static void start_with_bias(size_t rows, size_t n, const float *bias, bool accum
 jsc_status matmul_cpu(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error)
 {
     const struct cpu_weight *w = (const struct cpu_weight *)op->w;
+    if (op->precise)
+        return matmul_precise_cpu(stream, op, error);
     if (w->bias != NULL)
         start_with_bias(op->n, w->base.n, w->bias, op->accumulate, op->y);
     const struct gemm gemm = {.m = op->n,
