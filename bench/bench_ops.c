@@ -148,7 +148,7 @@ static void prepare_forward(struct kit *k, union arguments *a)
         break;
     case OP_MATMUL:
         a->matmul = (struct op_matmul){k->N, weight(k, k->f, k->d, USE_FORWARD), numbers(k, ROLE_ACT, k->N * k->d),
-                                       numbers(k, ROLE_REAL, k->N * k->f), c->accumulate};
+                                       numbers(k, ROLE_REAL, k->N * k->f), c->accumulate, false};
         break;
     case OP_ROPE:
         a->rope = (struct op_rope){k->N,
