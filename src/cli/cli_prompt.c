@@ -74,7 +74,7 @@ static int prompt_from_text(const struct arguments *args, const jsc_model *model
         return fail_library(&error);
     if (tokens->n == 0) {
         jsc_tokens_free(tokens);
-        return fail(EXIT_USAGE, "the prompt is empty: it has no token whose prediction could be explained");
+        return fail(EXIT_FAILED, "the prompt is empty: it has no token whose prediction could be explained");
     }
     out->tokens = tokens;
     out->ids = tokens->ids;

@@ -30,7 +30,7 @@ int fail_library(const jsc_error *error)
 {
     if (error->status == JSC_E_CANCELLED)
         return fail(EXIT_FAILED, "interrupted; nothing was written");
-    return fail(error->status == JSC_E_ARGUMENT ? EXIT_USAGE : EXIT_FAILED, "%s", error->text);
+    return fail(EXIT_FAILED, "%s", error->text);
 }
 
 static const char *variable(const char *name)
