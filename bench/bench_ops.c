@@ -147,8 +147,9 @@ static void prepare_forward(struct kit *k, union arguments *a)
                                    .mean = numbers(k, ROLE_REAL, k->N)};
         break;
     case OP_MATMUL:
-        a->matmul = (struct op_matmul){k->N, weight(k, k->f, k->d, USE_FORWARD), numbers(k, ROLE_ACT, k->N * k->d),
-                                       numbers(k, ROLE_REAL, k->N * k->f), c->accumulate, false};
+        a->matmul = (struct op_matmul){
+            k->N, weight(k, k->f, k->d, USE_FORWARD), numbers(k, ROLE_ACT, k->N * k->d), numbers(k, ROLE_REAL, k->N * k->f), c->accumulate,
+            false};
         break;
     case OP_ROPE:
         a->rope = (struct op_rope){k->N,
