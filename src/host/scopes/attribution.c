@@ -220,9 +220,10 @@ jsc_status attribution_finish(struct job *job, jsc_error *error)
     out->seconds_load = job->model->load_seconds;
     out->seconds_forward = job->trace->seconds_forward;
     out->seconds_backward = job->trace->seconds_backward;
-    strbuf_printf(&plan, "%d tokens, %d right-hand sides at once, MLP %s", job->plan.n_tokens, job->trace->largest_B,
-                  forms[job->trace->largest_form]);
-    out->chunk = job->trace->largest_B; /* adaptive Fisher plans for all directions and mostly needs few */
+    const int B = job->trace->largest_B; /* adaptive Fisher plans for all directions and mostly needs few */
+    out->chunk = B;
+    strbuf_printf(&plan, "%d token%s, %d right-hand side%s at once, MLP %s", job->plan.n_tokens, job->plan.n_tokens == 1 ? "" : "s", B,
+                  B == 1 ? "" : "s", forms[job->trace->largest_form]);
     if (job->plan.sequences > 1)
         strbuf_printf(&plan, ", %d steps at once", job->plan.sequences);
     if (plan.failed)
