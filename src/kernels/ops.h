@@ -23,6 +23,12 @@
 
 typedef void *dptr;
 
+/* Address of an element of an array of elements of size bytes. */
+static inline dptr dptr_at(dptr base, size_t element, size_t size)
+{
+    return (char *)base + element * size;
+}
+
 enum role { ROLE_REAL, ROLE_ACT, ROLE_COT, ROLE_COUNT };
 enum norm_kind { NORM_RMS, NORM_LAYER };
 enum act_kind { ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_RELU };

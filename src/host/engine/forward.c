@@ -4,11 +4,6 @@
 #include <math.h>
 #include <stdio.h>
 
-static dptr at(dptr base, size_t elements, size_t size)
-{
-    return (char *)base + elements * size;
-}
-
 jsc_status forward_inputs(struct trace *t, const int32_t *ids, double *x, jsc_error *error)
 {
     jsc_status status = JSC_OK;
@@ -175,7 +170,7 @@ jsc_status forward_run(struct trace *t, const double *x, int S, jsc_error *error
     TRY(ops->sync(t->stream, error));
     TRY(mem_new(&y, (size_t)m->d, error));
     for (size_t row = 0; row < N; row++) {
-        TRY(ops->get(t->stream, ROLE_REAL, y, at(t->y, row * (size_t)m->d, t->stream->size_of[ROLE_REAL]), (size_t)m->d, error));
+        TRY(ops->get(t->stream, ROLE_REAL, y, dptr_at(t->y, row * (size_t)m->d, t->stream->size_of[ROLE_REAL]), (size_t)m->d, error));
         for (int i = 0; i < m->d; i++)
             if (!isfinite(y[i])) {
                 status = blame(t, N, error);
@@ -191,7 +186,8 @@ done:
 jsc_status forward_hidden(struct trace *t, int row, double *y, jsc_error *error)
 {
     const jsc_model *m = t->model;
-    return m->ops->get(t->stream, ROLE_REAL, y, at(t->y, (size_t)row * (size_t)m->d, t->stream->size_of[ROLE_REAL]), (size_t)m->d, error);
+    return m->ops->get(t->stream, ROLE_REAL, y, dptr_at(t->y, (size_t)row * (size_t)m->d, t->stream->size_of[ROLE_REAL]), (size_t)m->d,
+                       error);
 }
 
 jsc_status forward_logits(struct trace *t, int row, double *z, double *slope, jsc_error *error)
@@ -200,7 +196,7 @@ jsc_status forward_logits(struct trace *t, int row, double *z, double *slope, js
     const jsc_model *m = t->model;
     const double start = clock_seconds();
     const size_t role = t->stream->size_of[t->stream->one_type ? ROLE_REAL : ROLE_ACT];
-    const dptr y = at(t->stream->one_type ? t->y : t->y_act, (size_t)row * (size_t)m->d, role);
+    const dptr y = dptr_at(t->stream->one_type ? t->y : t->y_act, (size_t)row * (size_t)m->d, role);
 
     TRY(m->ops->matmul(t->stream, &(struct op_matmul){.n = 1, .w = m->head, .x = y, .y = t->z}, error));
     TRY(m->ops->get(t->stream, ROLE_REAL, z, t->z, (size_t)m->V, error));

@@ -20,11 +20,6 @@ struct walk {
     bool check;         /* look at R after every half, to name the place where it broke */
 };
 
-static dptr at(dptr base, size_t elements, size_t size)
-{
-    return (char *)base + elements * size;
-}
-
 /* Only on the second, checking pass: is R (rows of it) still finite? */
 static jsc_status check_finite(const struct walk *w, dptr R, size_t rows, int l, const char *half, jsc_error *error)
 {
@@ -36,7 +31,7 @@ static jsc_status check_finite(const struct walk *w, dptr R, size_t rows, int l,
         return JSC_OK;
     TRY(mem_new(&row, d, error));
     for (size_t r = 0; r < rows; r++) {
-        TRY(w->ops->get(w->t->stream, ROLE_REAL, row, at(R, r * d, w->t->stream->size_of[ROLE_REAL]), d, error));
+        TRY(w->ops->get(w->t->stream, ROLE_REAL, row, dptr_at(R, r * d, w->t->stream->size_of[ROLE_REAL]), d, error));
         for (size_t i = 0; i < d; i++)
             if (!isfinite(row[i]))
                 FAIL(JSC_E_NUMERIC, "backward pass: the gradient is not finite after %s of block %d: the cotangent or the weights overflow",
@@ -55,7 +50,7 @@ static jsc_status mlp_direct(const struct walk *w, int l, struct rows rows, size
     const struct layer_trace *lt = &w->t->layers[l];
     struct trace *t = w->t;
     const size_t real = t->stream->size_of[ROLE_REAL], d = (size_t)w->m->d, f = (size_t)w->m->f;
-    const dptr c1 = at(lt->c1, first * f, real), c2 = lt->c2 != NULL ? at(lt->c2, first * f, real) : NULL;
+    const dptr c1 = dptr_at(lt->c1, first * f, real), c2 = lt->c2 != NULL ? dptr_at(lt->c2, first * f, real) : NULL;
     const dptr dn = t->dn;
 
     TRY(w->ops->matmul_vjp(t->stream, &(struct op_matmul_vjp){.n = rows.n, .w = b->down, .dy = G, .dx = t->da}, error));
@@ -68,9 +63,9 @@ static jsc_status mlp_direct(const struct walk *w, int l, struct rows rows, size
                          &(struct op_norm_vjp){.rows = rows,
                                                .d = w->m->d,
                                                .kind = w->m->family->norm,
-                                               .x = at(lt->x_mid, first * d, real),
-                                               .r = at(lt->r2, first, real),
-                                               .mean = lt->m2 != NULL ? at(lt->m2, first, real) : NULL,
+                                               .x = dptr_at(lt->x_mid, first * d, real),
+                                               .r = dptr_at(lt->r2, first, real),
+                                               .mean = lt->m2 != NULL ? dptr_at(lt->m2, first, real) : NULL,
                                                .w = b->mlp_norm,
                                                .dn = dn,
                                                .R = R,
@@ -104,8 +99,8 @@ static jsc_status mlp_half(const struct walk *w, int l, jsc_error *error)
     for (size_t first = 0; first < w->N; first += w->tokens) {
         const size_t n = first + w->tokens < w->N ? w->tokens : w->N - first;
         if (w->form == MLP_DIRECT) {
-            TRY(mlp_direct(w, l, (struct rows){n * B, w->B, NULL}, first, at(t->R, first * B * d, real), at(t->G, first * B * d, cot),
-                           error));
+            TRY(mlp_direct(w, l, (struct rows){n * B, w->B, NULL}, first, dptr_at(t->R, first * B * d, real),
+                           dptr_at(t->G, first * B * d, cot), error));
             continue;
         }
         TRY(w->ops->mlp_collapse(t->stream,
