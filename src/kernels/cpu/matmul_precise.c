@@ -84,7 +84,6 @@ static void columns(const struct op_matmul *op, const double *x, size_t first, s
 jsc_status matmul_precise_cpu(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error)
 {
     const size_t k = op->w->k, n_out = op->w->n, blocks = (n_out + W - 1) / W;
-    const int threads = cpu_threads(stream);
     double *x = NULL;
     const jsc_status status = cpu_scratch(stream, SCRATCH_OPERATION, ROWS * k * sizeof *x, &x, error);
     if (status != JSC_OK)
@@ -92,7 +91,7 @@ jsc_status matmul_precise_cpu(struct jsc_stream *stream, const struct op_matmul 
     for (size_t first = 0; first < op->n; first += ROWS) {
         const size_t n = op->n - first < ROWS ? op->n - first : ROWS;
         const float *from = (const float *)op->x + first * k;
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(cpu_threads(stream))
         {
 #pragma omp for schedule(static)
             for (size_t i = 0; i < n * k; i++)
