@@ -66,7 +66,6 @@ static void one_scope(struct whole *w, const char *name, bool is_long)
     jsc_plan plan = JSC_PLAN_INIT;
     jsc_error error;
     char part[64];
-    static const char *const forms[] = {"direct", "half", "full"};
 
     bench_ok(jsc_plan_make(w->model, &w->request, &plan, &error), &error, name);
     w->forward = w->backward = 1e30;
@@ -74,7 +73,7 @@ static void one_scope(struct whole *w, const char *name, bool is_long)
         time_long(w, &row);
     else
         bench_time(w->bench, attribute, w, &row);
-    (void)snprintf(row.shape, sizeof row.shape, "T=%d B=%d %s", plan.n_tokens, plan.chunk, forms[plan.mlp_form]);
+    (void)snprintf(row.shape, sizeof row.shape, "T=%d B=%d %s", plan.n_tokens, plan.chunk, jsc_mlp_form_name(plan.mlp_form));
     row.flops = plan.forward_flops + plan.backward_flops;
     if (w->request.scope == JSC_SCOPE_FISHER && w->request.fisher_mode == JSC_FISHER_ADAPTIVE)
         row.flops = 0; /* the plan knows only the most that it may need */

@@ -12,6 +12,9 @@ extern "C" {
  * full 2 d^2 f + 2 B d^2. */
 typedef enum jsc_mlp_form { JSC_MLP_DIRECT = 0, JSC_MLP_HALF = 1, JSC_MLP_FULL = 2 } jsc_mlp_form;
 
+/** jsc_mlp_form_name: "direct", "half", "full"; NULL if out of range. */
+JSC_API const char *jsc_mlp_form_name(jsc_mlp_form form);
+
 /** A plan: a pure function of (model, request, memory limit). */
 typedef struct jsc_plan {
     size_t size;             /**< set by the caller: JSC_PLAN_INIT */

@@ -6,11 +6,10 @@
 
 static void put_plan_json(const jsc_plan *p)
 {
-    static const char *const forms[] = {"direct", "half", "full"};
     printf("{\"tokens\": %d, \"prompt\": %d, \"sequences\": %d, \"right_hand_sides\": %d, \"chunk\": %d, \"chunks\": %d,\n"
            " \"token_chunk\": %d, \"mlp_form\": \"%s\",\n",
            p->n_tokens, p->n_prompt, p->sequences, p->right_hand_sides, p->chunk, p->chunks, p->token_chunk,
-           (unsigned)p->mlp_form < 3 ? forms[p->mlp_form] : "?");
+           jsc_mlp_form_name(p->mlp_form));
     printf(" \"bytes\": {\"weights\": %" PRIu64 ", \"trace\": %" PRIu64 ", \"workspace\": %" PRIu64 ", \"results\": %" PRIu64
            ", \"peak\": %" PRIu64 ", \"limit\": %" PRIu64 "},\n",
            p->weight_bytes, p->trace_bytes, p->workspace_bytes, p->result_bytes, p->peak_bytes, p->limit_bytes);

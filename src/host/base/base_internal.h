@@ -75,6 +75,9 @@ void strbuf_add(struct strbuf *s, const char *bytes, size_t n);
 void strbuf_puts(struct strbuf *s, const char *text);
 void strbuf_printf(struct strbuf *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void strbuf_free(struct strbuf *s);
+/* Formats into small, or into new memory if it does not fit: *text is small or mem_free()d by the caller. JSC_E_INTERNAL: a bad format. */
+jsc_status text_format(char *small, size_t capacity, char **text, size_t *n, const char *format, va_list arguments)
+    __attribute__((format(printf, 5, 0)));
 
 /* ---- UTF-8 (utf8.c) ---------------------------------------------------------------------------------------------------- */
 

@@ -4,6 +4,7 @@
 #include <jscopes/jscopes.h>
 
 #include <stdio.h>
+#include <string.h>
 
 const char *jsc_status_name(jsc_status status)
 {
@@ -37,9 +38,7 @@ const char *jsc_version(void)
 /* One line, valid UTF-8, whatever names a hostile file put into it. */
 static void clean_line(char *text)
 {
-    size_t n = 0;
-    while (text[n] != '\0')
-        n++;
+    const size_t n = strlen(text);
     for (size_t i = 0; i < n;) {
         uint32_t cp = 0;
         const size_t length = utf8_char(text + i, n - i, &cp);

@@ -26,29 +26,36 @@ void strbuf_puts(struct strbuf *s, const char *text)
     strbuf_add(s, text, strlen(text));
 }
 
+jsc_status text_format(char *small, size_t capacity, char **text, size_t *n, const char *format, va_list arguments)
+{
+    jsc_status status = JSC_OK;
+    va_list again;
+    va_copy(again, arguments);
+    const int length = vsnprintf(small, capacity, format, arguments);
+    *text = small;
+    *n = length > 0 ? (size_t)length : 0;
+    if (length < 0)
+        status = JSC_E_INTERNAL;
+    else if (*n >= capacity && (status = mem_new(text, *n + 1, NULL)) == JSC_OK)
+        (void)vsnprintf(*text, *n + 1, format, again);
+    va_end(again);
+    return status;
+}
+
 void strbuf_printf(struct strbuf *s, const char *format, ...)
 {
-    char small[256];
-    va_list arguments, again;
+    char small[256], *text = NULL;
+    size_t n = 0;
+    va_list arguments;
     va_start(arguments, format);
-    va_copy(again, arguments);
-    const int n = vsnprintf(small, sizeof small, format, arguments);
+    const jsc_status status = text_format(small, sizeof small, &text, &n, format, arguments);
     va_end(arguments);
-    if (n < 0)
+    if (status == JSC_OK)
+        strbuf_add(s, text, n);
+    else
         s->failed = true;
-    else if ((size_t)n < sizeof small)
-        strbuf_add(s, small, (size_t)n);
-    else {
-        char *big = NULL;
-        if (mem_new(&big, (size_t)n + 1, NULL) != JSC_OK)
-            s->failed = true;
-        else {
-            (void)vsnprintf(big, (size_t)n + 1, format, again);
-            strbuf_add(s, big, (size_t)n);
-            mem_free(big);
-        }
-    }
-    va_end(again);
+    if (text != small)
+        mem_free(text);
 }
 
 void strbuf_free(struct strbuf *s)

@@ -15,7 +15,7 @@ struct work {
     int S;        /* sequences wanted in all (path: steps), each with its own forward */
     int n_rhs;    /* right-hand sides in all, per sequence */
     int chunk;    /* wanted B, 0: choose */
-    bool layers, gradients, matrix;
+    bool layers, gradients;
     int head_rows;       /* positions whose logits are wanted (matrix: T) */
     uint64_t host_bytes; /* of the scope's own arrays (Fisher factors, results) */
     uint64_t limit;      /* 0: what is free */

@@ -168,15 +168,13 @@ jsc_status forward_run(struct trace *t, const double *x, int S, jsc_error *error
                                     .mean = t->mf},
                   error));
     TRY(ops->sync(t->stream, error));
-    TRY(mem_new(&y, (size_t)m->d, error));
-    for (size_t row = 0; row < N; row++) {
-        TRY(ops->get(t->stream, ROLE_REAL, y, dptr_at(t->y, row * (size_t)m->d, t->stream->size_of[ROLE_REAL]), (size_t)m->d, error));
-        for (int i = 0; i < m->d; i++)
-            if (!isfinite(y[i])) {
-                status = blame(t, N, error);
-                goto done;
-            }
-    }
+    TRY(mem_new(&y, n, error));
+    TRY(ops->get(t->stream, ROLE_REAL, y, t->y, n, error));
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(y[i])) {
+            status = blame(t, N, error);
+            goto done;
+        }
     t->seconds_forward += clock_seconds() - start;
 done:
     mem_free(y);

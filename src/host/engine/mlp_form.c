@@ -1,6 +1,12 @@
 /* mlp_form.c: direct, half or full: which exact form of the MLP's VJP is cheapest for B right-hand sides (docs/math.md). */
 #include "engine_internal.h"
 
+const char *jsc_mlp_form_name(jsc_mlp_form form)
+{
+    static const char *const names[] = {[JSC_MLP_DIRECT] = "direct", [JSC_MLP_HALF] = "half", [JSC_MLP_FULL] = "full"};
+    return (size_t)form < sizeof names / sizeof names[0] ? names[form] : NULL;
+}
+
 double mlp_form_flops(enum mlp_form form, double B, double d, double f, bool gated)
 {
     const double up = gated ? 2.0 : 1.0; /* up projections */

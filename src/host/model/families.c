@@ -9,7 +9,6 @@ static const struct family families[] = {
     {
         .name = "llama",
         .gguf_name = "llama",
-        .residual = RESIDUAL_SERIES,
         .norm = NORM_RMS,
         .norm_offset = 0.0,
         .gated = true,

@@ -230,8 +230,6 @@ static jsc_status open_tokenizer(jsc_model *m, const struct checkpoint *c, jsc_e
         return status_set(error, status, "%s", reason.text);
     tokenizer_free(m->tokenizer);
     m->tokenizer = NULL;
-    mem_free(m->no_tokenizer);
-    m->no_tokenizer = NULL;
     TRY(mem_strdup(&m->no_tokenizer, reason.text, error));
     TRY(model_warn(m, error, "no texts, only token ids: %s", reason.text));
 done:

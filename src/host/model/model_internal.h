@@ -7,14 +7,10 @@
 
 #include <jscopes/model.h>
 
-/* Where the norms of a block stand (docs/formats.md, residual layouts). This issue: SERIES only. */
-enum residual_layout { RESIDUAL_SERIES /* x += A(n1 x); x += M(n2 x) */ };
-
 /* One row per model family (families.c): traits that the walks read, defaults for config.c, tensor names. %d stands for the block. */
 struct family {
     const char *name; /* model_type, and general.architecture unless gguf_name */
     const char *gguf_name;
-    enum residual_layout residual;
     enum norm_kind norm;
     double norm_offset; /* 1: weights are stored as w - 1 (Gemma in HF files) */
     bool gated;

@@ -25,25 +25,17 @@ void sink_puts(struct sink *sink, const char *text)
 
 void sink_printf(struct sink *sink, const char *format, ...)
 {
-    char small[512];
-    va_list arguments, again;
+    char small[512], *text = NULL;
+    size_t n = 0;
+    va_list arguments;
     va_start(arguments, format);
-    va_copy(again, arguments);
-    const int n = vsnprintf(small, sizeof small, format, arguments);
+    const jsc_status status = text_format(small, sizeof small, &text, &n, format, arguments);
     va_end(arguments);
-    if (n < 0)
-        sink_fail(sink, JSC_E_INTERNAL, "a line of the report could not be formatted");
-    else if ((size_t)n < sizeof small)
-        sink_write(sink, small, (size_t)n);
-    else {
-        char *big = NULL;
-        if (mem_new(&big, (size_t)n + 1, NULL) != JSC_OK)
-            sink_fail(sink, JSC_E_MEMORY, "no memory for a line of the report");
-        else {
-            (void)vsnprintf(big, (size_t)n + 1, format, again);
-            sink_write(sink, big, (size_t)n);
-            mem_free(big);
-        }
-    }
-    va_end(again);
+    if (status == JSC_OK)
+        sink_write(sink, text, n);
+    else
+        sink_fail(sink, status,
+                  status == JSC_E_MEMORY ? "no memory for a line of the report" : "a line of the report could not be formatted");
+    if (text != small)
+        mem_free(text);
 }

@@ -208,7 +208,6 @@ jsc_status attribution_finish(struct job *job, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     jsc_attribution *out = job->out;
-    static const char *const forms[] = {"direct", "half", "full"};
     struct strbuf plan = {0};
     const size_t n = out->n_tokens, L = (size_t)job->model->L;
 
@@ -223,7 +222,7 @@ jsc_status attribution_finish(struct job *job, jsc_error *error)
     const int B = job->trace->largest_B; /* adaptive Fisher plans for all directions and mostly needs few */
     out->chunk = B;
     strbuf_printf(&plan, "%d token%s, %d right-hand side%s at once, MLP %s", job->plan.n_tokens, job->plan.n_tokens == 1 ? "" : "s", B,
-                  B == 1 ? "" : "s", forms[job->trace->largest_form]);
+                  B == 1 ? "" : "s", jsc_mlp_form_name((jsc_mlp_form)job->trace->largest_form));
     if (job->plan.sequences > 1)
         strbuf_printf(&plan, ", %d steps at once", job->plan.sequences);
     if (plan.failed)

@@ -28,7 +28,6 @@ jsc_status job_size(struct job *job, bool planning, jsc_error *error)
                               .n_rhs = 1,
                               .chunk = r->chunk,
                               .layers = r->layers != 0,
-                              .matrix = r->matrix != 0,
                               .head_rows = r->matrix ? job->T : 1,
                               .limit = r->memory_limit};
     job->scope->size(job);

@@ -32,7 +32,6 @@ static const char *amount(char text[32], double value, const char *unit)
 
 size_t jsc_plan_print(const jsc_plan *plan, char *buffer, size_t capacity)
 {
-    static const char *const forms[] = {"direct", "half", "full"};
     char a[32], b[32], c[32], d[32];
     struct strbuf s = {0};
 
@@ -44,7 +43,7 @@ size_t jsc_plan_print(const jsc_plan *plan, char *buffer, size_t capacity)
     strbuf_printf(&s, "right-hand sides  %d in %d %s of %d\n", plan->right_hand_sides, plan->chunks, plan->chunks == 1 ? "chunk" : "chunks",
                   plan->chunk);
     strbuf_printf(&s, "block inputs      %d %s kept\n", plan->levels, plan->levels == 1 ? "level" : "levels");
-    strbuf_printf(&s, "MLP               %s form, %d tokens at once\n", forms[plan->mlp_form], plan->token_chunk);
+    strbuf_printf(&s, "MLP               %s form, %d tokens at once\n", jsc_mlp_form_name(plan->mlp_form), plan->token_chunk);
     strbuf_printf(&s, "arithmetic        %s forward, %s backward\n", amount(a, plan->forward_flops, "FLOP"),
                   amount(b, plan->backward_flops, "FLOP"));
     strbuf_printf(&s, "memory            %s beyond the weights (trace %s, workspace %s, results %s)\n",
