@@ -243,8 +243,11 @@ static void prepare_vjp(struct kit *k, union arguments *a)
         prepare_head_vjp(k, &a->head_vjp);
         break;
     case OP_MATMUL_VJP:
-        a->matmul_vjp = (struct op_matmul_vjp){k->M, weight(k, k->f, k->d, USE_VJP), numbers(k, ROLE_COT, k->M * k->f),
-                                               numbers(k, ROLE_COT, k->M * k->d), c->accumulate};
+        a->matmul_vjp = (struct op_matmul_vjp){.n = k->M,
+                                               .w = weight(k, k->f, k->d, USE_VJP),
+                                               .dy = numbers(k, ROLE_COT, k->M * k->f),
+                                               .dx = numbers(k, ROLE_COT, k->M * k->d),
+                                               .accumulate = c->accumulate};
         break;
     case OP_NORM_VJP:
         rows = gradient_rows(k);

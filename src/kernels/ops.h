@@ -84,12 +84,18 @@ struct weight_part {
 
 /* ---- arguments ------------------------------------------------------------------------------------------------------------- */
 
-/* Which token a row belongs to: tok[r] if tok, else r / B. */
+/* Which token a row belongs to: tok[r] if tok, else r / B. A slab (of > 0) is right-hand sides b0 .. b0+B-1 of a block of `of`: where an
+ * operation says so, row r stands at (r / B) of + b0 + r % B of the whole block's array. */
 struct rows {
     size_t n;
     int B;
     const int32_t *tok; /* device int32 [n] or NULL */
+    int of, b0;
 };
+static inline size_t rows_at(const struct rows *rows, size_t r)
+{
+    return rows->of > 0 ? r / (size_t)rows->B * (size_t)rows->of + (size_t)rows->b0 + r % (size_t)rows->B : r;
+}
 
 /* out[i] = scale * W[ids[i]]                         [n][d] REAL; ids is a host array */
 struct op_embed { size_t n; const int32_t *ids; const struct jsc_weight *w; double scale; dptr out; };
@@ -125,13 +131,14 @@ struct op_add { size_t n; double scale; dptr x, y; };
  * Semantic: one entry; contrast: two; log-probability: V. Sums in double. */
 struct op_head_vjp { size_t n; const size_t *start; const int32_t *ids; const double *coef; const struct jsc_weight *w; dptr out; };
 
-/* dx = dy W, or dx += if accumulate.                 dy [n][n_out] COT, dx [n][k] COT */
-struct op_matmul_vjp { size_t n; const struct jsc_weight *w; dptr dy, dx; bool accumulate; };
+/* dx = dy W, or dx += if accumulate.                 dy [n][n_out] COT, dx [n][k] COT
+ * slab.of > 0: dy rows are those of a slab (slab.n = n, slab.B) of the whole block's array, dx rows are contiguous */
+struct op_matmul_vjp { size_t n; const struct jsc_weight *w; dptr dy, dx; bool accumulate; struct rows slab; };
 
 /* Per row, token i = rows: g = w o dn;  xhat = (x - m) r;  R += r (g - xhat <xhat, g>/d) for RMS;
  * LAYER: R += r (g - mean(g) - xhat <xhat, g>/d).  Then G = R as COT, ss[row] = sum R^2 (double).
  * x [N][d], r, mean [N] REAL, saved by norm; w [d] REAL; dn [rows][d] COT; R [rows][d] REAL in/out; G [rows][d] COT or NULL (may be R if
- * one_type); ss [rows] double device memory or NULL */
+ * one_type); ss [rows] double device memory or NULL. Of a slab, R, G and ss are the whole block's arrays, dn rows are contiguous. */
 struct op_norm_vjp { struct rows rows; int d; enum norm_kind kind; dptr x, r, mean, w, dn, R, G, ss; };
 
 /* gated: dg = da c1[tok], du = da c2[tok] -> dgu [rows][2f];  plain: dgu = da c1 [rows][f].   da [rows][f] COT, dgu COT */

@@ -99,7 +99,7 @@ static jsc_status mlp_half(const struct walk *w, int l, jsc_error *error)
     for (size_t first = 0; first < w->N; first += w->tokens) {
         const size_t n = first + w->tokens < w->N ? w->tokens : w->N - first;
         if (w->form == MLP_DIRECT) {
-            TRY(mlp_direct(w, l, (struct rows){n * B, w->B, NULL}, first, dptr_at(t->R, first * B * d, real),
+            TRY(mlp_direct(w, l, (struct rows){.n = n * B, .B = w->B}, first, dptr_at(t->R, first * B * d, real),
                            dptr_at(t->G, first * B * d, cot), error));
             continue;
         }
@@ -207,7 +207,7 @@ static jsc_status attention_half(const struct walk *w, int l, bool top, jsc_erro
                              error));
     TRY(w->ops->matmul_vjp(t->stream, &(struct op_matmul_vjp){.n = w->M, .w = b->qkv, .dy = t->dqkv, .dx = t->dn}, error));
     TRY(w->ops->norm_vjp(t->stream,
-                         &(struct op_norm_vjp){.rows = {w->M, w->B, NULL},
+                         &(struct op_norm_vjp){.rows = {.n = w->M, .B = w->B},
                                                .d = m->d,
                                                .kind = m->family->norm,
                                                .x = lt->x_in,
@@ -231,7 +231,7 @@ static jsc_status top_half(const struct walk *w, jsc_error *error)
     jsc_status status = JSC_OK;
     struct trace *t = w->t;
     const jsc_model *m = w->m;
-    const struct rows rows = {w->top, w->B, t->tok};
+    const struct rows rows = {.n = w->top, .B = w->B, .tok = t->tok};
 
     TRY(w->ops->put(t->stream, ROLE_COT, t->dn, w->p->cot, w->top * (size_t)m->d, error));
     TRY(w->ops->zero(t->stream, t->top_R, w->top * (size_t)m->d * t->stream->size_of[ROLE_REAL], error));
@@ -274,7 +274,8 @@ static jsc_status run(const struct walk *w, jsc_error *error)
         else
             TRY(w->ops->scatter(
                 t->stream,
-                &(struct op_scatter){.rows = {w->top, w->B, t->tok}, .N = w->N, .d = w->m->d, .src = t->top_R, .R = t->R, .G = t->G},
+                &(struct op_scatter){
+                    .rows = {.n = w->top, .B = w->B, .tok = t->tok}, .N = w->N, .d = w->m->d, .src = t->top_R, .R = t->R, .G = t->G},
                 error));
         TRY(attention_half(w, l, top, error));
         if (w->p->tick != NULL)

@@ -42,16 +42,23 @@ jsc_status matmul_cpu(struct jsc_stream *stream, const struct op_matmul *op, jsc
     return gemm_run(stream, &gemm, error);
 }
 
+/* A slab's rows of one token are contiguous: a product for each token, without a copy. */
 jsc_status matmul_vjp_cpu(struct jsc_stream *stream, const struct op_matmul_vjp *op, jsc_error *error)
 {
+    jsc_status status = JSC_OK;
     const struct cpu_weight *w = (const struct cpu_weight *)op->w;
-    const struct gemm gemm = {.m = op->n,
-                              .n = w->base.k,
-                              .k = w->base.n,
-                              .a = op->dy,
-                              .b = w->w,
-                              .c = op->dx,
-                              .accumulate = op->accumulate,
-                              .packed = w->packed[false]};
-    return gemm_run(stream, &gemm, error);
+    const size_t rows = op->slab.of > 0 ? (size_t)op->slab.B : op->n;
+    for (size_t first = 0; first < op->n; first += rows) {
+        const struct gemm gemm = {.m = rows,
+                                  .n = w->base.k,
+                                  .k = w->base.n,
+                                  .a = (const float *)op->dy + rows_at(&op->slab, first) * w->base.n,
+                                  .b = w->w,
+                                  .c = (float *)op->dx + first * w->base.k,
+                                  .accumulate = op->accumulate,
+                                  .packed = w->packed[false]};
+        TRY(gemm_run(stream, &gemm, error));
+    }
+done:
+    return status;
 }

@@ -115,11 +115,12 @@ jsc_status norm_vjp_cpu(struct jsc_stream *stream, const struct op_norm_vjp *op,
     double *ss = op->ss;
 #pragma omp parallel for num_threads(cpu_threads(stream)) schedule(static) if (op->rows.n * (size_t)d > ROW_WORK)
     for (size_t i = 0; i < op->rows.n; i++) {
-        const size_t t = op->rows.tok != NULL ? (size_t)op->rows.tok[i] : i / (size_t)op->rows.B, at = i * (size_t)d;
+        const size_t t = op->rows.tok != NULL ? (size_t)op->rows.tok[i] : i / (size_t)op->rows.B, place = rows_at(&op->rows, i),
+                     at = place * (size_t)d;
         const bool layer = op->kind == NORM_LAYER;
         const struct norm_row p = {.x = (const float *)op->x + t * (size_t)d,
                                    .w = op->w,
-                                   .dn = (const float *)op->dn + at,
+                                   .dn = (const float *)op->dn + i * (size_t)d,
                                    .r = ((const float *)op->r)[t],
                                    .mean = layer ? ((const float *)op->mean)[t] : 0.0f,
                                    .R = (float *)op->R + at,
@@ -127,7 +128,7 @@ jsc_status norm_vjp_cpu(struct jsc_stream *stream, const struct op_norm_vjp *op,
         const float shift = layer ? (float)(sum_weighted(&p) / d) : 0.0f;
         const double sum = pull_row(&p, (float)(dot_xhat(&p) / d), shift);
         if (ss != NULL)
-            ss[i] = sum;
+            ss[place] = sum;
         if (op->G != NULL && op->G != op->R)
             memcpy((float *)op->G + at, p.R, (size_t)d * sizeof(float));
     }

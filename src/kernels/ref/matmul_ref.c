@@ -54,7 +54,7 @@ jsc_status matmul_vjp_ref(struct jsc_stream *stream, const struct op_matmul_vjp 
         for (size_t o = 0; o < n_out; o++) {
             const double *restrict w = ref_row(op->w, o);
             for (size_t i = first; i < end; i++) {
-                const double c = dy[i * n_out + o];
+                const double c = dy[rows_at(&op->slab, i) * n_out + o];
                 double *restrict out = dx + i * k;
                 for (size_t j = 0; j < k; j++)
                     out[j] += c * w[j];

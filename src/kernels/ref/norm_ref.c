@@ -52,15 +52,15 @@ jsc_status norm_vjp_ref(struct jsc_stream *stream, const struct op_norm_vjp *op,
 
     (void)stream, (void)error;
     for (size_t row = 0; row < op->rows.n; row++) {
-        const size_t i = ref_token(&op->rows, op->rows.tok, row);
-        double *R = (double *)op->R + row * d, squares = 0.0;
+        const size_t i = ref_token(&op->rows, op->rows.tok, row), at = rows_at(&op->rows, row);
+        double *R = (double *)op->R + at * d, squares = 0.0;
         norm_vjp_row_ref(op->kind, d, x + i * d, r[i], op->kind == NORM_LAYER ? mean[i] : 0.0, op->w, dn + row * d, R);
         for (size_t j = 0; j < d; j++)
             squares += R[j] * R[j];
         if (op->G != NULL && op->G != op->R)
-            memcpy((double *)op->G + row * d, R, d * sizeof *R);
+            memcpy((double *)op->G + at * d, R, d * sizeof *R);
         if (ss != NULL)
-            ss[row] = squares;
+            ss[at] = squares;
     }
     return JSC_OK;
 }
