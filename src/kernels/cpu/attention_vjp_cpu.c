@@ -2,15 +2,19 @@
  *
  * A task is one kv head of one sequence with a share of the right-hand sides. It packs K and V once; per QUERY_TILE queries it
  * makes P of the group's heads once and then streams over b: five small products in the first-level caches, k and v rows summed over
- * heads in scratch. Only rows of dqkv carry over from one tile to the next, so scratch does not grow with B or T squared.
+ * heads in scratch. Rows of dk and dv carry over from one tile to the next: in strict precision as rows of dqkv; in fast precision, where
+ * those are bfloat16 and would be rounded once per tile, as floats in scratch for as many right-hand sides as CARRY_BYTES hold, and P
+ * is made again for the next ones. So scratch does not grow with B or T squared.
  * FLOPs 4 T T h per row block, head and b (half of 8 T T h: causal). */
 #include "attention_parts_cpu.h"
+#include "cot_cpu.h"
 
 #include <omp.h>
 #include <string.h>
 
-#define QUERY_TILE 96 /* a multiple of TILE_ROWS */
-#define TASKS_EACH 6  /* tasks a thread gets, so that they end together */
+#define QUERY_TILE  96                /* a multiple of TILE_ROWS */
+#define TASKS_EACH  6                 /* tasks a thread gets, so that they end together */
+#define CARRY_BYTES ((size_t)4 << 20) /* of a thread */
 
 struct group_scratch {
     float *k_t, *v_t;     /* [h][Tp] */
@@ -18,16 +22,22 @@ struct group_scratch {
     float *q, *p, *slope; /* [group][tile][hp], [group][tile][Tp] twice; slope is P with the soft-cap's derivative */
     float *dout, *dq;     /* [tile][hp] */
     float *ds;            /* [tile][Tp] */
-    float *dk, *dv;       /* [T][hp] */
+    float *dk, *dv;       /* [carried][T][hp] */
     size_t Tp, hp, tile;
+    size_t carried; /* right-hand sides whose dk and dv stay here from tile to tile; 0: none, dqkv holds them */
     size_t bytes;
 };
 
-static struct group_scratch layout(int T, int H, int K, int h, void *memory)
+static struct group_scratch layout(const struct jsc_device *device, int T, int B, int H, int K, int h, void *memory)
 {
     const size_t n = (size_t)T, group = (size_t)(H / K), tile = n < QUERY_TILE ? n : QUERY_TILE;
     const size_t Tp = round_up(n, TILE_COLS), hp = round_up((size_t)h, TILE_COLS);
     struct group_scratch s = {.Tp = Tp, .hp = hp, .tile = tile};
+    if (cpu_cot(device) != sizeof(float) && n > tile) {
+        const size_t fit = CARRY_BYTES / (2 * n * hp * sizeof(float));
+        s.carried = fit < 1 ? 1 : fit < (size_t)B ? fit : (size_t)B;
+    }
+    const size_t slots = s.carried > 0 ? s.carried : 1;
     struct arena a = {.base = memory};
     s.k_t = arena_push(&a, (size_t)h * Tp, sizeof(float));
     s.v_t = arena_push(&a, (size_t)h * Tp, sizeof(float));
@@ -38,22 +48,22 @@ static struct group_scratch layout(int T, int H, int K, int h, void *memory)
     s.dout = arena_push(&a, tile * hp, sizeof(float));
     s.dq = arena_push(&a, tile * hp, sizeof(float));
     s.ds = arena_push(&a, tile * Tp, sizeof(float));
-    s.dk = arena_push(&a, n * hp, sizeof(float));
-    s.dv = arena_push(&a, n * hp, sizeof(float));
+    s.dk = arena_push(&a, slots * n * hp, sizeof(float));
+    s.dv = arena_push(&a, slots * n * hp, sizeof(float));
     s.bytes = a.used;
     return s;
 }
 
 size_t attention_vjp_scratch_cpu(struct jsc_device *device, int S, int T, int B, int H, int K, int h)
 {
-    (void)S, (void)B;
-    return (size_t)device->threads * layout(T, H, K, h, NULL).bytes;
+    (void)S;
+    return (size_t)device->threads * layout(device, T, B, H, K, h, NULL).bytes;
 }
 
 /* The sizes of one call as size_t, and where one task reads. */
 struct place {
     const struct op_attention_vjp *op;
-    size_t T, B, H, K, h, W, group;
+    size_t T, B, H, K, h, W, group, cot;
     size_t sequence, kv; /* of the task */
 };
 
@@ -62,9 +72,14 @@ static const float *part(const struct place *p, size_t t, size_t head) /* head c
     return (const float *)p->op->qkv + (p->sequence * p->T + t) * p->W + head * p->h;
 }
 
-static float *out_part(const struct place *p, size_t t, size_t b, size_t head)
+static dptr out_part(const struct place *p, size_t t, size_t b, size_t head)
 {
-    return (float *)p->op->dqkv + ((p->sequence * p->T + t) * p->B + b) * p->W + head * p->h;
+    return dptr_at(p->op->dqkv, ((p->sequence * p->T + t) * p->B + b) * p->W + head * p->h, p->cot);
+}
+
+static dptr dout_part(const struct place *p, size_t row, size_t head)
+{
+    return dptr_at(p->op->dout, row * p->H * p->h + head * p->h, p->cot);
 }
 
 /* ds holds dP and becomes slope (dP - D) scale. D is the sum of p dP, which equals dout . o but cancels the rounding of dP where one
@@ -183,7 +198,7 @@ static void tile_dq(const struct place *p, const struct group_scratch *s, const 
                                              .c_row = s->hp};
         tile_product(&product);
         for (size_t r = 0; r < rows; r++)
-            memcpy(out_part(p, i + r, b, n), s->dq + r * s->hp, p->h * sizeof(float));
+            cot_write(out_part(p, i + r, b, n), p->cot, p->h, s->dq + r * s->hp);
     }
 }
 
@@ -212,10 +227,10 @@ static void tile_keys(const struct place *p, const struct group_scratch *s, cons
     }
 }
 
-/* k or v rows [from, i0) as earlier tiles left them, [i0, i1) zero. */
+/* k or v rows [from, i0) as earlier tiles left them (they are still in x if carried), [i0, i1) zero. */
 static void load_keys(const struct place *p, const struct group_scratch *s, const struct query_tile *t, size_t b, size_t head, float *x)
 {
-    for (size_t j = t->from; j < t->i0; j++)
+    for (size_t j = t->from; s->carried == 0 && j < t->i0; j++)
         memcpy(x + j * s->hp, out_part(p, j, b, head), p->h * sizeof *x);
     memset(x + t->i0 * s->hp, 0, (t->i1 - t->i0) * s->hp * sizeof *x);
 }
@@ -224,43 +239,63 @@ static void store_keys(const struct place *p, const struct group_scratch *s, con
                        const float *x)
 {
     for (size_t j = t->from; j < t->i1; j++)
-        memcpy(out_part(p, j, b, head), x + j * s->hp, p->h * sizeof *x);
+        cot_write(out_part(p, j, b, head), p->cot, p->h, x + j * s->hp);
 }
 
-static void tile_pull(const struct place *p, const struct group_scratch *s, const struct query_tile *t, size_t b)
+/* The cotangents of the tile's queries up to end, head n. */
+static void load_dout(const struct place *p, const struct group_scratch *s, const struct query_tile *t, size_t end, size_t b, size_t n)
+{
+    for (size_t i = t->i0; i < end; i++) {
+        float *row = s->dout + (i - t->i0) * s->hp;
+        const dptr from = dout_part(p, (p->sequence * p->T + i) * p->B + b, n);
+        cot_load(from, p->cot, p->h, row);
+        memset(row + p->h, 0, (s->hp - p->h) * sizeof *row);
+    }
+}
+
+/* slot: where the scratch keeps dk and dv of right-hand side b. */
+static void tile_pull(const struct place *p, const struct group_scratch *s, const struct query_tile *t, size_t b, size_t slot)
 {
     const struct op_attention_vjp *op = p->op;
     const size_t live = op->last != NULL ? (size_t)op->last[b] + 1 : p->T, end = live < t->i0 ? t->i0 : live < t->i1 ? live : t->i1;
     const struct query_tile whole = *t, dead = {t->i0, t->i1, t->i0};
     const struct query_tile *kept = end > t->i0 ? &whole : &dead; /* no cotangent: only this tile's own rows are written, as 0 */
-    load_keys(p, s, kept, b, p->H + p->kv, s->dk);
-    load_keys(p, s, kept, b, p->H + p->K + p->kv, s->dv);
+    float *dk = s->dk + slot * p->T * s->hp, *dv = s->dv + slot * p->T * s->hp;
+    load_keys(p, s, kept, b, p->H + p->kv, dk);
+    load_keys(p, s, kept, b, p->H + p->K + p->kv, dv);
     for (size_t m = 0; m < p->group; m++) {
         const size_t n = p->kv * p->group + m, at = m * s->tile;
         if (end > t->i0) {
-            rows_pack((const float *)op->dout + ((p->sequence * p->T + t->i0) * p->B + b) * p->H * p->h + n * p->h, end - t->i0, p->h,
-                      p->B * p->H * p->h, s->hp, s->dout);
+            load_dout(p, s, t, end, b, n);
             tile_score_gradients(p, s, t, end, m);
             tile_dq(p, s, t, end, b, n);
-            tile_keys(p, s, t, end, s->p + at * s->Tp, s->dout, s->dv);
-            tile_keys(p, s, t, end, s->ds, s->q + at * s->hp, s->dk);
+            tile_keys(p, s, t, end, s->p + at * s->Tp, s->dout, dv);
+            tile_keys(p, s, t, end, s->ds, s->q + at * s->hp, dk);
         }
         for (size_t i = end; i < t->i1; i++)
-            memset(out_part(p, i, b, n), 0, p->h * sizeof(float));
+            memset(out_part(p, i, b, n), 0, p->h * p->cot);
     }
-    store_keys(p, s, kept, b, p->H + p->kv, s->dk);
-    store_keys(p, s, kept, b, p->H + p->K + p->kv, s->dv);
+    store_keys(p, s, kept, b, p->H + p->kv, dk);
+    store_keys(p, s, kept, b, p->H + p->K + p->kv, dv);
 }
 
-static void pull_all(const struct place *p, const struct group_scratch *s, size_t b0, size_t b1)
+/* Right-hand sides b0 .. b1-1, no more than are carried. */
+static void pull_block(const struct place *p, const struct group_scratch *s, size_t b0, size_t b1)
 {
     for (size_t i0 = 0; i0 < p->T; i0 += s->tile) {
         const size_t i1 = p->T - i0 < s->tile ? p->T : i0 + s->tile;
         const struct query_tile t = {i0, i1, first_key(i0, p->op->window) / KEY_STEP * KEY_STEP};
         tile_probabilities(p, s, &t);
         for (size_t b = b0; b < b1; b++)
-            tile_pull(p, s, &t, b);
+            tile_pull(p, s, &t, b, s->carried > 0 ? b - b0 : 0);
     }
+}
+
+static void pull_all(const struct place *p, const struct group_scratch *s, size_t b0, size_t b1)
+{
+    const size_t step = s->carried > 0 ? s->carried : b1 - b0;
+    for (size_t b = b0; b < b1; b += step)
+        pull_block(p, s, b, b1 - b < step ? b1 : b + step);
 }
 
 /* ---- one query has a cotangent ------------------------------------------------------------------------------------------------------- */
@@ -286,7 +321,7 @@ static void row_pull(const struct place *p, const struct group_scratch *s, size_
     memset(s->dv, 0, (i + 1) * s->hp * sizeof(float));
     for (size_t m = 0; m < p->group; m++) {
         const size_t n = p->kv * p->group + m, at = m * s->tile * s->Tp;
-        const float *dout = (const float *)op->dout + (p->sequence * p->B + b) * p->H * p->h + n * p->h;
+        const float *dout = cot_read(dout_part(p, p->sequence * p->B + b, n), p->cot, p->h, s->dout);
         const float *q = part(p, i, n);
         const struct tile_product dp = {
             .m = 1, .n = to, .k = p->h, .a = dout, .a_col = 1, .b = s->v_t, .b_row = s->Tp, .c = s->ds, .c_row = s->Tp};
@@ -300,17 +335,17 @@ static void row_pull(const struct place *p, const struct group_scratch *s, size_
             .m = 1, .n = s->hp, .k = i + 1, .a = s->ds, .a_col = 1, .b = s->k, .b_row = s->hp, .c = s->dq, .c_row = s->hp};
         tile_product(&dq);
         for (size_t t = 0; t < p->T; t++)
-            memset(out_part(p, t, b, n), 0, p->h * sizeof(float));
-        memcpy(out_part(p, i, b, n), s->dq, p->h * sizeof(float));
+            memset(out_part(p, t, b, n), 0, p->h * p->cot);
+        cot_write(out_part(p, i, b, n), p->cot, p->h, s->dq);
     }
     for (size_t t = 0; t < p->T; t++) {
-        float *dk = out_part(p, t, b, p->H + p->kv), *dv = out_part(p, t, b, p->H + p->K + p->kv);
+        const dptr dk = out_part(p, t, b, p->H + p->kv), dv = out_part(p, t, b, p->H + p->K + p->kv);
         if (t <= i) {
-            memcpy(dk, s->dk + t * s->hp, p->h * sizeof *dk);
-            memcpy(dv, s->dv + t * s->hp, p->h * sizeof *dv);
+            cot_write(dk, p->cot, p->h, s->dk + t * s->hp);
+            cot_write(dv, p->cot, p->h, s->dv + t * s->hp);
         } else {
-            memset(dk, 0, p->h * sizeof *dk);
-            memset(dv, 0, p->h * sizeof *dv);
+            memset(dk, 0, p->h * p->cot);
+            memset(dv, 0, p->h * p->cot);
         }
     }
 }
@@ -332,10 +367,11 @@ jsc_status attention_vjp_cpu(struct jsc_stream *stream, const struct op_attentio
     const size_t wanted = (size_t)cpu_threads(stream) * TASKS_EACH, shares = wanted / pairs < 1   ? 1
                                                                              : wanted / pairs < B ? wanted / pairs
                                                                                                   : B;
-    const size_t share = (B + shares - 1) / shares, bytes = layout(op->T, op->H, op->K, op->h, NULL).bytes;
+    const size_t share = (B + shares - 1) / shares, bytes = layout(stream->device, op->T, op->B, op->H, op->K, op->h, NULL).bytes;
 #pragma omp parallel num_threads(cpu_threads(stream))
     {
-        const struct group_scratch s = layout(op->T, op->H, op->K, op->h, (char *)op->scratch + (size_t)omp_get_thread_num() * bytes);
+        const struct group_scratch s = layout(stream->device, op->T, op->B, op->H, op->K, op->h,
+                                              (char *)op->scratch + (size_t)omp_get_thread_num() * bytes);
 #pragma omp for schedule(dynamic)
         for (size_t task = 0; task < pairs * shares; task++) {
             const size_t pair = task / shares, b0 = task % shares * share, b1 = b0 + share < B ? b0 + share : B;
@@ -347,6 +383,7 @@ jsc_status attention_vjp_cpu(struct jsc_stream *stream, const struct op_attentio
                                     .h = (size_t)op->h,
                                     .W = (size_t)(op->H + 2 * op->K) * (size_t)op->h,
                                     .group = (size_t)(op->H / op->K),
+                                    .cot = cpu_cot(stream->device),
                                     .sequence = pair / K,
                                     .kv = pair % K};
             if (b0 >= b1)

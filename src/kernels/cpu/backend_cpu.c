@@ -25,6 +25,7 @@ static jsc_status device_open_cpu(const struct device_options *options, struct j
     TRY(mem_new(&d, 1, error));
     d->base.ops = &ops_cpu;
     d->base.precision = JSC_PRECISION_STRICT;
+    d->cot = sizeof(float);
     /* OpenMP's own answer: OMP_NUM_THREADS, else the processors of the affinity mask */
     d->base.threads = options->threads > 0 ? options->threads : omp_get_max_threads();
     const char *wanted = env_get(ENV_CPU_GEMM);

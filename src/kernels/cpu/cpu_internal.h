@@ -32,6 +32,7 @@ struct cpu_device {
     struct jsc_device base;
     struct onednn_engine *engine; /* NULL: built-in products */
     bool packs;                   /* weights may be kept in the library's own layout too */
+    size_t cot;                   /* bytes of a cotangent's element: 4, in fast precision 2 (cot_cpu.h) */
 };
 
 enum scratch { SCRATCH_GEMM, SCRATCH_OPERATION, SCRATCH_COUNT }; /* an operation may hold its own while it multiplies */
@@ -53,6 +54,11 @@ struct cpu_weight {
 static inline int cpu_threads(const struct jsc_stream *stream)
 {
     return stream->device->threads;
+}
+
+static inline size_t cpu_cot(const struct jsc_device *device)
+{
+    return ((const struct cpu_device *)device)->cot;
 }
 
 /* Scratch of at least bytes that the stream owns; content is lost when it grows. */
