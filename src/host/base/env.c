@@ -11,6 +11,7 @@ static const struct {
     [ENV_TRACE] = {"JSC_TRACE", "1: time every operation; the sums go to the log when the model is closed"},
     [ENV_CACHE] = {"JSCOPES_CACHE", "folder of fetched models, instead of ${XDG_CACHE_HOME:-~/.cache}/jscopes"},
     [ENV_CPU_GEMM] = {"JSC_CPU_GEMM", "builtin: own matrix products instead of oneDNN's; plain: oneDNN without packed weights"},
+    [ENV_CPU_FAST] = {"JSC_CPU_FAST", "emulate: precision fast on any processor, bfloat16 in memory and float products; slow, for tests"},
 };
 
 const char *env_get(enum env_variable variable)

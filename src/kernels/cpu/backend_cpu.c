@@ -2,11 +2,15 @@
  *
  * A stream runs each operation to its end before it returns, so sync() has nothing to report. Teams take their size from a
  * num_threads clause: the caller's own OpenMP settings and floating-point state stay as they are. */
+#include "cot_cpu.h"
 #include "cpu_internal.h"
 
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
+
+#define ROW_FLOATS 16 /* a row of scratch begins on a line of its own */
+#define PUT_PIECE  256
 
 static void device_close_cpu(struct jsc_device *device)
 {
@@ -24,17 +28,17 @@ static jsc_status device_open_cpu(const struct device_options *options, struct j
 
     TRY(mem_new(&d, 1, error));
     d->base.ops = &ops_cpu;
-    d->base.precision = JSC_PRECISION_STRICT;
-    d->cot = sizeof(float);
     /* OpenMP's own answer: OMP_NUM_THREADS, else the processors of the affinity mask */
     d->base.threads = options->threads > 0 ? options->threads : omp_get_max_threads();
     const char *wanted = env_get(ENV_CPU_GEMM);
     if (wanted == NULL || strcmp(wanted, "builtin") != 0)
         TRY(onednn_open(&d->engine, error));
     d->packs = wanted == NULL || strcmp(wanted, "plain") != 0;
+    precision_choose(d, options->precision);
     if (d->engine != NULL)
         onednn_describe(products, sizeof products);
-    (void)snprintf(d->base.description, sizeof d->base.description, "cpu (%s, %d thread%s)", products, d->base.threads,
+    const char *arithmetic = d->base.precision != JSC_PRECISION_FAST ? "" : d->native ? ", bfloat16" : ", bfloat16 emulated";
+    (void)snprintf(d->base.description, sizeof d->base.description, "cpu (%s%s, %d thread%s)", products, arithmetic, d->base.threads,
                    d->base.threads == 1 ? "" : "s");
     *out = &d->base;
     d = NULL;
@@ -69,9 +73,9 @@ static jsc_status stream_open_cpu(struct jsc_device *device, struct jsc_stream *
     TRY(mem_new(&s, 1, error));
     s->base.ops = device->ops;
     s->base.device = device;
-    s->base.one_type = true;
     for (int role = 0; role < ROLE_COUNT; role++)
-        s->base.size_of[role] = sizeof(float);
+        s->base.size_of[role] = role == ROLE_COT ? d->cot : sizeof(float);
+    s->base.one_type = d->cot == sizeof(float);
     if (d->engine != NULL)
         TRY(onednn_cache_make(d->engine, &s->cache, error));
     *out = &s->base;
@@ -84,7 +88,12 @@ done:
 static size_t stream_scratch_cpu(struct jsc_device *device, size_t rows, size_t n, size_t k)
 {
     const struct cpu_device *d = (const struct cpu_device *)device;
-    return d->engine != NULL ? gemm_onednn_scratch(d, rows, n, k) : gemm_builtin_scratch(n, k);
+    const size_t library = d->engine != NULL ? gemm_onednn_scratch(d, rows, n, k) : gemm_builtin_scratch(n, k);
+    const size_t few = gemm_skinny_scratch(d, rows, n > k ? n : k), products = library > few ? library : few;
+    if (d->cot == sizeof(float))
+        return products;
+    const size_t floats = (size_t)device->threads * round_up(n > k ? n : k, ROW_FLOATS) * sizeof(float);
+    return products + floats + (d->native ? 0 : gemm_emulated_scratch(rows, n, k));
 }
 
 jsc_status cpu_scratch(struct jsc_stream *stream, enum scratch which, size_t bytes, void *out, jsc_error *error)
@@ -104,6 +113,19 @@ done:
     return status;
 }
 
+jsc_status cpu_cot_rows(struct jsc_stream *stream, size_t n, float **out, jsc_error *error)
+{
+    *out = NULL;
+    if (cpu_cot(stream->device) == sizeof(float))
+        return JSC_OK;
+    return cpu_scratch(stream, SCRATCH_OPERATION, (size_t)cpu_threads(stream) * round_up(n, ROW_FLOATS) * sizeof **out, out, error);
+}
+
+float *cpu_cot_row(float *rows, size_t n)
+{
+    return rows == NULL ? NULL : rows + (size_t)omp_get_thread_num() * round_up(n, ROW_FLOATS);
+}
+
 /* ---- buffers --------------------------------------------------------------------------------------------------------------- */
 
 static jsc_status alloc_cpu(struct jsc_device *device, size_t bytes, dptr *out, jsc_error *error)
@@ -120,19 +142,30 @@ static void free_cpu(struct jsc_device *device, dptr buffer)
 
 static jsc_status put_cpu(struct jsc_stream *stream, enum role role, dptr out, const double *in, size_t n, jsc_error *error)
 {
-    (void)stream, (void)role, (void)error;
-    float *y = out;
-    for (size_t i = 0; i < n; i++)
-        y[i] = (float)in[i];
+    (void)error;
+    const size_t size = stream->size_of[role];
+    for (size_t i = 0; i < n; i += PUT_PIECE) {
+        const size_t count = n - i < PUT_PIECE ? n - i : PUT_PIECE;
+        const dptr place = dptr_at(out, i, size);
+        float piece[PUT_PIECE], *y = cot_begin(place, size, piece);
+        for (size_t j = 0; j < count; j++)
+            y[j] = (float)in[i + j];
+        cot_end(place, size, count, y);
+    }
     return JSC_OK;
 }
 
 static jsc_status get_cpu(struct jsc_stream *stream, enum role role, double *out, const dptr in, size_t n, jsc_error *error)
 {
-    (void)stream, (void)role, (void)error;
-    const float *x = in;
-    for (size_t i = 0; i < n; i++)
-        out[i] = (double)x[i];
+    (void)error;
+    const size_t size = stream->size_of[role];
+    for (size_t i = 0; i < n; i += PUT_PIECE) {
+        const size_t count = n - i < PUT_PIECE ? n - i : PUT_PIECE;
+        float piece[PUT_PIECE];
+        const float *x = cot_read(dptr_at(in, i, size), size, count, piece);
+        for (size_t j = 0; j < count; j++)
+            out[i + j] = (double)x[j];
+    }
     return JSC_OK;
 }
 

@@ -1,4 +1,5 @@
-/* cpu_internal.h: the CPU backend's own types: float throughout, OpenMP teams of device->threads, products by oneDNN or built in. */
+/* cpu_internal.h: the CPU backend's own types: float, in fast precision with bfloat16 cotangents; OpenMP teams of device->threads; products
+ * by oneDNN or built in. */
 #ifndef JSC_CPU_INTERNAL_H
 #define JSC_CPU_INTERNAL_H
 
@@ -31,11 +32,13 @@ struct onednn_packed;
 struct cpu_device {
     struct jsc_device base;
     struct onednn_engine *engine; /* NULL: built-in products */
+    bool native;                  /* fast precision by the library's own bfloat16 products, else emulated */
     bool packs;                   /* weights may be kept in the library's own layout too */
     size_t cot;                   /* bytes of a cotangent's element: 4, in fast precision 2 (cot_cpu.h) */
 };
 
-enum scratch { SCRATCH_GEMM, SCRATCH_OPERATION, SCRATCH_COUNT }; /* an operation may hold its own while it multiplies */
+/* An operation may hold its own while it multiplies, and an emulated product its floats. */
+enum scratch { SCRATCH_GEMM, SCRATCH_EMULATION, SCRATCH_OPERATION, SCRATCH_COUNT };
 
 struct cpu_stream {
     struct jsc_stream base;
@@ -46,9 +49,10 @@ struct cpu_stream {
 
 struct cpu_weight {
     struct jsc_weight base;
-    float *w;                        /* [n][k]; serves forward, pull-back and rows */
+    float *w;                        /* [n][k]; serves forward, rows and, in strict precision, pull-back */
     float *bias;                     /* [n] or NULL */
-    struct onednn_packed *packed[2]; /* [b_transposed]: the library's own layout where that is faster, else NULL */
+    uint16_t *w_cot;                 /* [n][k] in bfloat16: pull-back in fast precision, unless packed */
+    struct onednn_packed *packed[2]; /* [forward]: the library's own layout where that is faster, else NULL */
 };
 
 static inline int cpu_threads(const struct jsc_stream *stream)
@@ -63,6 +67,10 @@ static inline size_t cpu_cot(const struct jsc_device *device)
 
 /* Scratch of at least bytes that the stream owns; content is lost when it grows. */
 jsc_status cpu_scratch(struct jsc_stream *stream, enum scratch which, size_t bytes, void *out, jsc_error *error);
+/* In fast precision a row of n floats for every thread (SCRATCH_OPERATION), else NULL: rows of cotangents are floats as they are. */
+jsc_status cpu_cot_rows(struct jsc_stream *stream, size_t n, float **out, jsc_error *error);
+/* The calling thread's. */
+float *cpu_cot_row(float *rows, size_t n);
 
 /* ---- matmul_cpu.c ---------------------------------------------------------------------------------------------------------- */
 
@@ -76,10 +84,33 @@ struct gemm {
 };
 jsc_status gemm_run(struct jsc_stream *stream, const struct gemm *gemm, jsc_error *error);
 
+/* The same for cotangents: A, B and C are floats in strict precision; in fast precision they are bfloat16, C float if c_real. */
+struct cot_gemm {
+    size_t m, n, k;
+    const void *a, *b;
+    void *c;
+    bool c_real, accumulate;
+    const struct onednn_packed *packed; /* B in the library's layout, or NULL */
+};
+jsc_status gemm_cot(struct jsc_stream *stream, const struct cot_gemm *gemm, jsc_error *error);
+
+/* ---- matmul_emulated.c ----------------------------------------------------------------------------------------------------- */
+
+jsc_status gemm_emulated(struct jsc_stream *stream, const struct cot_gemm *gemm, jsc_error *error);
+size_t gemm_emulated_scratch(size_t m, size_t n, size_t k);
+
 /* ---- matmul_builtin.c ------------------------------------------------------------------------------------------------------ */
 
 jsc_status gemm_builtin(struct jsc_stream *stream, const struct gemm *gemm, jsc_error *error);
 size_t gemm_builtin_scratch(size_t n, size_t k);
+
+/* ---- matmul_skinny.c ------------------------------------------------------------------------------------------------------- */
+
+/* Few rows of A, B transposed and plain: faster than the library there. */
+bool gemm_skinny_fits(const struct gemm *gemm);
+jsc_status gemm_skinny(struct jsc_stream *stream, const struct gemm *gemm, jsc_error *error);
+/* Bytes of scratch for m rows of k or fewer. */
+size_t gemm_skinny_scratch(const struct cpu_device *device, size_t m, size_t k);
 
 /* ---- matmul_onednn.c ------------------------------------------------------------------------------------------------------- */
 
@@ -90,14 +121,24 @@ void onednn_describe(char *text, size_t capacity);
 jsc_status onednn_cache_make(const struct onednn_engine *engine, struct onednn_cache **out, jsc_error *error);
 void onednn_cache_free(struct onednn_cache *cache);
 jsc_status gemm_onednn(struct jsc_stream *stream, const struct gemm *gemm, jsc_error *error);
+/* Are bfloat16 products done by instructions for them, not by the library's reference code? */
+bool onednn_has_bf16(const struct onednn_engine *engine);
+jsc_status gemm_onednn_cot(struct jsc_stream *stream, const struct cot_gemm *gemm, jsc_error *error);
+/* Bytes of the library's scratch for a product, of cotangents if the device multiplies those natively. */
 size_t gemm_onednn_scratch(const struct cpu_device *device, size_t m, size_t n, size_t k);
-/* *out stays NULL where the library reads plain rows as fast. w [n][k] as stored. */
-jsc_status onednn_pack(const struct cpu_device *device, const float *w, size_t n, size_t k, bool b_transposed, struct onednn_packed **out,
+/* *out stays NULL where the library reads plain rows as fast. w [n][k] as stored. The pull-back's copy (forward false) is bfloat16 in fast
+ * precision. */
+jsc_status onednn_pack(const struct cpu_device *device, const float *w, size_t n, size_t k, bool forward, struct onednn_packed **out,
                        jsc_error *error);
 /* Bytes of that copy, 0 if none would be made. */
-uint64_t onednn_pack_bytes(const struct cpu_device *device, size_t n, size_t k, bool b_transposed);
+uint64_t onednn_pack_bytes(const struct cpu_device *device, size_t n, size_t k, bool forward);
 uint64_t onednn_packed_bytes(const struct onednn_packed *packed);
 void onednn_packed_free(struct onednn_packed *packed);
+
+/* ---- precision_cpu.c ------------------------------------------------------------------------------------------------------------ */
+
+/* Sets the device's precision in effect: fast where asked for (or left open) and real, or emulated (JSC_CPU_FAST), else strict. */
+void precision_choose(struct cpu_device *device, jsc_precision wanted);
 
 /* ---- tile_cpu.c ------------------------------------------------------------------------------------------------------------ */
 

@@ -1,5 +1,6 @@
 /* head_cpu.c: both ends of the network: embedding rows, cotangents of logits; and moving rows of the residual stream. Formulas: ops.h.
  * Oracle: head_ref.c. Limit: memory bandwidth. */
+#include "cot_cpu.h"
 #include "cpu_internal.h"
 
 #include <string.h>
@@ -53,37 +54,40 @@ jsc_status head_vjp_cpu(struct jsc_stream *stream, const struct op_head_vjp *op,
 {
     (void)error;
     const struct cpu_weight *w = (const struct cpu_weight *)op->w;
-    const size_t d = w->base.k, spans = (d + HEAD_COLUMNS - 1) / HEAD_COLUMNS;
+    const size_t d = w->base.k, spans = (d + HEAD_COLUMNS - 1) / HEAD_COLUMNS, cot = cpu_cot(stream->device);
 #pragma omp parallel for num_threads(cpu_threads(stream)) schedule(static) if ((op->start[op->n] - op->start[0]) * d > COPY_WORK)
     for (size_t task = 0; task < op->n * spans; task++) {
         const size_t i = task / spans, c = task % spans * HEAD_COLUMNS, n = d - c < HEAD_COLUMNS ? d - c : HEAD_COLUMNS;
         double sum[HEAD_COLUMNS] = {0};
         for (size_t j = op->start[i]; j < op->start[i + 1]; j++)
             accumulate(sum, w->w + (size_t)op->ids[j] * d + c, n, op->coef[j]);
-        float *out = (float *)op->out + i * d + c;
+        const dptr place = dptr_at(op->out, i * d + c, cot);
+        float scratch[HEAD_COLUMNS], *out = cot_begin(place, cot, scratch);
         for (size_t e = 0; e < n; e++)
             out[e] = (float)sum[e];
+        cot_end(place, cot, n, out);
     }
     return JSC_OK;
 }
 
-static void scatter_into(const struct op_scatter *op, int threads, float *out)
+/* size: bytes of an element of out */
+static void scatter_into(const struct op_scatter *op, int threads, dptr out, size_t size)
 {
     const size_t d = (size_t)op->d, B = (size_t)op->rows.B, total = op->N * B;
 #pragma omp parallel for num_threads(threads) schedule(static) if (total * d > COPY_WORK)
     for (size_t r = 0; r < total; r++)
-        memset(out + r * d, 0, d * sizeof *out);
+        memset(dptr_at(out, r * d, size), 0, d * size);
     for (size_t r = 0; r < op->rows.n; r++) {
         const size_t row = op->rows.tok != NULL ? (size_t)op->rows.tok[r] * B + r % B : r;
-        memcpy(out + row * d, (const float *)op->src + r * d, d * sizeof *out);
+        cot_write(dptr_at(out, row * d, size), size, d, (const float *)op->src + r * d);
     }
 }
 
 jsc_status scatter_cpu(struct jsc_stream *stream, const struct op_scatter *op, jsc_error *error)
 {
     (void)error;
-    scatter_into(op, cpu_threads(stream), op->R);
+    scatter_into(op, cpu_threads(stream), op->R, sizeof(float));
     if (op->G != NULL && op->G != op->R)
-        scatter_into(op, cpu_threads(stream), op->G);
+        scatter_into(op, cpu_threads(stream), op->G, cpu_cot(stream->device));
     return JSC_OK;
 }

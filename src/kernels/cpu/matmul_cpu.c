@@ -8,7 +8,21 @@ jsc_status gemm_run(struct jsc_stream *stream, const struct gemm *gemm, jsc_erro
     const struct cpu_device *device = (const struct cpu_device *)stream->device;
     if (gemm->m == 0 || gemm->n == 0)
         return JSC_OK;
+    if (gemm_skinny_fits(gemm))
+        return gemm_skinny(stream, gemm, error);
     return device->engine != NULL ? gemm_onednn(stream, gemm, error) : gemm_builtin(stream, gemm, error);
+}
+
+jsc_status gemm_cot(struct jsc_stream *stream, const struct cot_gemm *g, jsc_error *error)
+{
+    const struct cpu_device *device = (const struct cpu_device *)stream->device;
+    if (g->m == 0 || g->n == 0)
+        return JSC_OK;
+    if (device->cot != sizeof(float))
+        return device->native ? gemm_onednn_cot(stream, g, error) : gemm_emulated(stream, g, error);
+    const struct gemm floats = {
+        .m = g->m, .n = g->n, .k = g->k, .a = g->a, .b = g->b, .c = g->c, .accumulate = g->accumulate, .packed = g->packed};
+    return gemm_run(stream, &floats, error);
 }
 
 /* The bias is what the product is added to: rows start as it, or get it on top of what they hold. */
@@ -47,17 +61,17 @@ jsc_status matmul_vjp_cpu(struct jsc_stream *stream, const struct op_matmul_vjp 
 {
     jsc_status status = JSC_OK;
     const struct cpu_weight *w = (const struct cpu_weight *)op->w;
-    const size_t rows = op->slab.of > 0 ? (size_t)op->slab.B : op->n;
+    const size_t rows = op->slab.of > 0 ? (size_t)op->slab.B : op->n, cot = cpu_cot(stream->device);
     for (size_t first = 0; first < op->n; first += rows) {
-        const struct gemm gemm = {.m = rows,
-                                  .n = w->base.k,
-                                  .k = w->base.n,
-                                  .a = (const float *)op->dy + rows_at(&op->slab, first) * w->base.n,
-                                  .b = w->w,
-                                  .c = (float *)op->dx + first * w->base.k,
-                                  .accumulate = op->accumulate,
-                                  .packed = w->packed[false]};
-        TRY(gemm_run(stream, &gemm, error));
+        const struct cot_gemm gemm = {.m = rows,
+                                      .n = w->base.k,
+                                      .k = w->base.n,
+                                      .a = dptr_at(op->dy, rows_at(&op->slab, first) * w->base.n, cot),
+                                      .b = cot == sizeof(float) ? (const void *)w->w : w->w_cot,
+                                      .c = dptr_at(op->dx, first * w->base.k, cot),
+                                      .accumulate = op->accumulate,
+                                      .packed = w->packed[false]};
+        TRY(gemm_cot(stream, &gemm, error));
     }
 done:
     return status;

@@ -36,22 +36,33 @@ jsc_status gemm_onednn(struct jsc_stream *stream, const struct gemm *gemm, jsc_e
     return gemm_builtin(stream, gemm, error);
 }
 
+bool onednn_has_bf16(const struct onednn_engine *engine)
+{
+    (void)engine;
+    return false;
+}
+
+jsc_status gemm_onednn_cot(struct jsc_stream *stream, const struct cot_gemm *gemm, jsc_error *error)
+{
+    return gemm_emulated(stream, gemm, error);
+}
+
 size_t gemm_onednn_scratch(const struct cpu_device *device, size_t m, size_t n, size_t k)
 {
     (void)device, (void)m;
     return gemm_builtin_scratch(n, k);
 }
 
-jsc_status onednn_pack(const struct cpu_device *device, const float *w, size_t n, size_t k, bool b_transposed, struct onednn_packed **out,
+jsc_status onednn_pack(const struct cpu_device *device, const float *w, size_t n, size_t k, bool forward, struct onednn_packed **out,
                        jsc_error *error)
 {
-    (void)device, (void)w, (void)n, (void)k, (void)b_transposed, (void)out, (void)error;
+    (void)device, (void)w, (void)n, (void)k, (void)forward, (void)out, (void)error;
     return JSC_OK;
 }
 
-uint64_t onednn_pack_bytes(const struct cpu_device *device, size_t n, size_t k, bool b_transposed)
+uint64_t onednn_pack_bytes(const struct cpu_device *device, size_t n, size_t k, bool forward)
 {
-    (void)device, (void)n, (void)k, (void)b_transposed;
+    (void)device, (void)n, (void)k, (void)forward;
     return 0;
 }
 

@@ -69,11 +69,28 @@ void onednn_describe(char *text, size_t capacity)
     (void)snprintf(text, capacity, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
 }
 
+bool onednn_has_bf16(const struct onednn_engine *engine)
+{
+    const unsigned wanted = dnnl_cpu_isa_avx512_core_bf16; /* AMX includes it: sets are bits */
+    bool native = ((unsigned)dnnl_get_effective_cpu_isa() & wanted) == wanted;
+    for (int types = TYPES_BF16; native && types <= TYPES_BF16_TO_FLOAT; types++) {
+        const struct shape s = {PACK_ROWS, PACK_ROWS, PACK_ROWS, false, false, (enum product_types)types};
+        struct product p = {0};
+        native = product_plan(engine->engine, &s, NULL, &p) == dnnl_success && strncmp(product_kernel(&p), "ref", 3) != 0;
+        product_free(&p);
+    }
+    return native;
+}
+
 size_t gemm_onednn_scratch(const struct cpu_device *device, size_t m, size_t n, size_t k)
 {
+    static const struct {
+        bool transposed;
+        enum product_types types;
+    } kinds[] = {{false, TYPES_FLOAT}, {true, TYPES_FLOAT}, {false, TYPES_BF16}, {false, TYPES_BF16_TO_FLOAT}};
     size_t most = 0;
-    for (int transposed = 0; transposed < 2; transposed++) {
-        const struct shape s = {m, n, k, transposed, false};
+    for (size_t i = 0; i < (device->native ? sizeof kinds / sizeof *kinds : 2); i++) {
+        const struct shape s = {m, n, k, kinds[i].transposed, false, kinds[i].types};
         struct product p = {0};
         struct desc b = {0};
         if (product_plain_b(&b, &s) == dnnl_success && product_plan(device->engine->engine, &s, desc_of(&b), &p) == dnnl_success) {
@@ -135,40 +152,57 @@ done:
     return result;
 }
 
-/* The layout that a weight is kept in besides plain rows; *liked NULL: none. It belongs to p, which the caller frees, plain too. */
+/* A bfloat16 layout replaces plain rows, so it must serve any number of rows, and other code than the reference's. */
+static bool serves_few_rows(dnnl_engine_t engine, struct shape s, desc_ref b)
+{
+    bool serves = true;
+    for (s.m = 1; serves && s.m < PACK_ROWS; s.m = 5 * s.m + 2) {
+        struct product p = {0};
+        serves = product_plan(engine, &s, b, &p) == dnnl_success && strncmp(product_kernel(&p), "ref", 3) != 0;
+        product_free(&p);
+    }
+    return serves;
+}
+
+/* The layout that a weight is kept in besides plain floats; *liked NULL: none. It belongs to p, which the caller frees, plain too. */
 static dnnl_status_t layout_plan(const struct cpu_device *device, const struct shape *s, struct product *p, struct desc *plain,
                                  desc_ref *liked)
 {
     dnnl_status_t result = dnnl_success;
+    dnnl_engine_t engine = device->engine->engine;
     const int before = omp_get_max_threads();
 
     *liked = NULL;
     omp_set_num_threads(device->base.threads);
-    if (!device->packs || s->n * s->k * sizeof(float) > PACK_BYTES_MOST)
+    if (!device->packs || (s->types == TYPES_FLOAT && s->n * s->k * sizeof(float) > PACK_BYTES_MOST) ||
+        (s->types != TYPES_FLOAT && !device->native))
         goto done;
-    DNNL(product_plan(device->engine->engine, s, NULL, p));
+    DNNL(product_plan(engine, s, NULL, p));
     DNNL(product_plain_b(plain, s));
     desc_ref any = dnnl_primitive_desc_query_md(p->pd, dnnl_query_weights_md, 0);
-    if (strncmp(product_kernel(p), "brg", 3) == 0 && !dnnl_memory_desc_equal(any, desc_of(plain)))
+    if (strncmp(product_kernel(p), "brg", 3) == 0 && !dnnl_memory_desc_equal(any, desc_of(plain)) &&
+        (s->types == TYPES_FLOAT || serves_few_rows(engine, *s, any)))
         *liked = any;
 done:
     omp_set_num_threads(before);
     return result;
 }
 
-static struct shape layout_shape(size_t n, size_t k, bool b_transposed)
+static struct shape layout_shape(const struct cpu_device *device, size_t n, size_t k, bool forward)
 {
-    return (struct shape){PACK_ROWS, b_transposed ? n : k, b_transposed ? k : n, b_transposed, false};
+    const bool bf16 = !forward && device->cot != sizeof(float);
+    return (struct shape){PACK_ROWS, forward ? n : k, forward ? k : n, forward, false, bf16 ? TYPES_BF16 : TYPES_FLOAT};
 }
 
-jsc_status onednn_pack(const struct cpu_device *device, const float *w, size_t n, size_t k, bool b_transposed, struct onednn_packed **out,
+jsc_status onednn_pack(const struct cpu_device *device, const float *w, size_t n, size_t k, bool forward, struct onednn_packed **out,
                        jsc_error *error)
 {
     jsc_status status = JSC_OK;
     dnnl_status_t result = dnnl_success;
-    const struct shape s = layout_shape(n, k, b_transposed);
+    const struct shape s = layout_shape(device, n, k, forward);
+    struct shape floats = s;
     struct product p = {0};
-    struct desc plain = {0};
+    struct desc plain = {0}, source = {0};
     desc_ref liked = NULL;
     struct onednn_packed *packed = NULL;
 
@@ -180,19 +214,22 @@ jsc_status onednn_pack(const struct cpu_device *device, const float *w, size_t n
     packed->size = dnnl_memory_desc_get_size(liked);
     TRY(mem_new(&packed->bytes, packed->size, error));
     DNNL(dnnl_memory_create(&packed->memory, liked, device->engine->engine, packed->bytes));
-    DNNL(reorder(device, desc_of(&plain), w, packed));
+    floats.types = TYPES_FLOAT;
+    DNNL(product_plain_b(&source, &floats));
+    DNNL(reorder(device, desc_of(&source), w, packed));
     *out = packed;
     packed = NULL;
 done:
     onednn_packed_free(packed);
+    desc_free(&source);
     desc_free(&plain);
     product_free(&p);
     return status != JSC_OK || result == dnnl_success ? status : failure(result, &s, error);
 }
 
-uint64_t onednn_pack_bytes(const struct cpu_device *device, size_t n, size_t k, bool b_transposed)
+uint64_t onednn_pack_bytes(const struct cpu_device *device, size_t n, size_t k, bool forward)
 {
-    const struct shape s = layout_shape(n, k, b_transposed);
+    const struct shape s = layout_shape(device, n, k, forward);
     struct product p = {0};
     struct desc plain = {0};
     desc_ref liked = NULL;
@@ -261,7 +298,8 @@ done:
     return status;
 }
 
-/* packed NULL: plain rows. A blocked layout that the library now refuses or multiplies by its reference code is no gain: *e stays empty. */
+/* packed NULL: plain rows. A blocked layout of floats that the library now refuses or multiplies by its reference code is no gain: *e stays
+ * empty. */
 static dnnl_status_t entry_make(const struct onednn_cache *cache, const struct shape *s, const struct onednn_packed *packed,
                                 struct entry *e)
 {
@@ -271,7 +309,7 @@ static dnnl_status_t entry_make(const struct onednn_cache *cache, const struct s
 
     DNNL(product_plain_b(&plain, s));
     DNNL(product_plan(cache->engine, s, packed != NULL ? desc_of(&packed->desc) : desc_of(&plain), &p));
-    if (packed != NULL && strncmp(product_kernel(&p), "brg", 3) != 0)
+    if (packed != NULL && s->types == TYPES_FLOAT && strncmp(product_kernel(&p), "brg", 3) != 0)
         goto done;
     DNNL(dnnl_memory_create(&e->a, desc_of(&p.a), cache->engine, DNNL_MEMORY_NONE));
     DNNL(dnnl_memory_create(&e->b, desc_of(&plain), cache->engine, DNNL_MEMORY_NONE));
@@ -291,7 +329,8 @@ done:
 
 static bool shape_equal(const struct shape *a, const struct shape *b)
 {
-    return a->m == b->m && a->n == b->n && a->k == b->k && a->b_transposed == b->b_transposed && a->accumulate == b->accumulate;
+    return a->m == b->m && a->n == b->n && a->k == b->k && a->b_transposed == b->b_transposed && a->accumulate == b->accumulate &&
+           a->types == b->types;
 }
 
 static dnnl_status_t entry_find(struct onednn_cache *cache, const struct shape *s, const struct onednn_packed *packed, struct entry **out)
@@ -304,7 +343,7 @@ static dnnl_status_t entry_find(struct onednn_cache *cache, const struct shape *
     struct entry *e = &cache->entries[cache->next];
     entry_free(e);
     const dnnl_status_t result = entry_make(cache, s, packed, e);
-    if (e->primitive == NULL && packed != NULL)
+    if (e->primitive == NULL && packed != NULL && s->types == TYPES_FLOAT)
         return entry_find(cache, s, NULL, out);
     if (result != dnnl_success)
         return result;
@@ -319,33 +358,50 @@ static dnnl_status_t set(dnnl_memory_t memory, const void *at)
     return dnnl_memory_set_data_handle(memory, (void *)(uintptr_t)at);
 }
 
-jsc_status gemm_onednn(struct jsc_stream *stream, const struct gemm *g, jsc_error *error)
+struct operands {
+    const void *a, *b;
+    void *c;
+    const struct onednn_packed *packed;
+};
+
+static jsc_status multiply(struct jsc_stream *stream, const struct shape *s, const struct operands *o, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     dnnl_status_t result = dnnl_success;
     struct onednn_cache *cache = ((struct cpu_stream *)stream)->cache;
-    const struct shape s = {g->m, g->n, g->k, g->b_transposed, g->accumulate};
     struct entry *e = NULL;
     char *scratch = NULL;
     const int before = omp_get_max_threads(); /* the library asks OpenMP, which answers per calling thread */
 
     omp_set_num_threads(cpu_threads(stream));
-    DNNL(entry_find(cache, &s, g->packed, &e));
+    DNNL(entry_find(cache, s, o->packed, &e));
     TRY(cpu_scratch(stream, SCRATCH_GEMM, e->scratch_bytes, &scratch, error));
-    DNNL(set(e->a, g->a));
-    DNNL(set(e->c, g->c));
+    DNNL(set(e->a, o->a));
+    DNNL(set(e->c, o->c));
     DNNL(set(e->scratch, scratch));
     if (!e->packed)
-        DNNL(set(e->b, g->b));
+        DNNL(set(e->b, o->b));
     const dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, e->a},
-                                    {DNNL_ARG_WEIGHTS, e->packed ? g->packed->memory : e->b},
+                                    {DNNL_ARG_WEIGHTS, e->packed ? o->packed->memory : e->b},
                                     {DNNL_ARG_DST, e->c},
                                     {DNNL_ARG_SCRATCHPAD, e->scratch}};
     DNNL(dnnl_primitive_execute(e->primitive, cache->stream, 4, args));
     DNNL(dnnl_stream_wait(cache->stream));
 done:
     omp_set_num_threads(before);
-    return status != JSC_OK || result == dnnl_success ? status : failure(result, &s, error);
+    return status != JSC_OK || result == dnnl_success ? status : failure(result, s, error);
+}
+
+jsc_status gemm_onednn(struct jsc_stream *stream, const struct gemm *g, jsc_error *error)
+{
+    const struct shape s = {g->m, g->n, g->k, g->b_transposed, g->accumulate, TYPES_FLOAT};
+    return multiply(stream, &s, &(struct operands){g->a, g->b, g->c, g->packed}, error);
+}
+
+jsc_status gemm_onednn_cot(struct jsc_stream *stream, const struct cot_gemm *g, jsc_error *error)
+{
+    const struct shape s = {g->m, g->n, g->k, false, g->accumulate, g->c_real ? TYPES_BF16_TO_FLOAT : TYPES_BF16};
+    return multiply(stream, &s, &(struct operands){g->a, g->b, g->c, g->packed}, error);
 }
 
 #endif

@@ -21,10 +21,13 @@ desc_ref desc_of(const struct desc *d);
 dnnl_status_t desc_copy(struct desc *d, desc_ref from);
 void desc_free(struct desc *d);
 
+/* Element types of A and B, and of C. */
+enum product_types { TYPES_FLOAT, TYPES_BF16, TYPES_BF16_TO_FLOAT };
 /* C[m][n] = (C +) A[m][k] B; B [k][n], or [n][k] if b_transposed. */
 struct shape {
     size_t m, n, k;
     bool b_transposed, accumulate;
+    enum product_types types;
 };
 /* What oneDNN makes of it; begins as zeros, given back by product_free. */
 struct product {

@@ -11,14 +11,14 @@ desc_ref desc_of(const struct desc *d)
     return d->md;
 }
 
-static dnnl_status_t desc_plain(struct desc *d, const dnnl_dims_t dims, const dnnl_dims_t strides)
+static dnnl_status_t desc_plain(struct desc *d, dnnl_data_type_t type, const dnnl_dims_t dims, const dnnl_dims_t strides)
 {
-    return dnnl_memory_desc_create_with_strides(&d->md, 2, dims, dnnl_f32, strides);
+    return dnnl_memory_desc_create_with_strides(&d->md, 2, dims, type, strides);
 }
 
-static dnnl_status_t desc_any(struct desc *d, const dnnl_dims_t dims)
+static dnnl_status_t desc_any(struct desc *d, dnnl_data_type_t type, const dnnl_dims_t dims)
 {
-    return dnnl_memory_desc_create_with_tag(&d->md, 2, dims, dnnl_f32, dnnl_format_tag_any);
+    return dnnl_memory_desc_create_with_tag(&d->md, 2, dims, type, dnnl_format_tag_any);
 }
 
 dnnl_status_t desc_copy(struct desc *d, desc_ref from)
@@ -44,14 +44,14 @@ desc_ref desc_of(const struct desc *d)
     return &d->md;
 }
 
-static dnnl_status_t desc_plain(struct desc *d, const dnnl_dims_t dims, const dnnl_dims_t strides)
+static dnnl_status_t desc_plain(struct desc *d, dnnl_data_type_t type, const dnnl_dims_t dims, const dnnl_dims_t strides)
 {
-    return dnnl_memory_desc_init_by_strides(&d->md, 2, dims, dnnl_f32, strides);
+    return dnnl_memory_desc_init_by_strides(&d->md, 2, dims, type, strides);
 }
 
-static dnnl_status_t desc_any(struct desc *d, const dnnl_dims_t dims)
+static dnnl_status_t desc_any(struct desc *d, dnnl_data_type_t type, const dnnl_dims_t dims)
 {
-    return dnnl_memory_desc_init_by_tag(&d->md, 2, dims, dnnl_f32, dnnl_format_tag_any);
+    return dnnl_memory_desc_init_by_tag(&d->md, 2, dims, type, dnnl_format_tag_any);
 }
 
 dnnl_status_t desc_copy(struct desc *d, desc_ref from)
@@ -84,11 +84,16 @@ void product_free(struct product *p)
     desc_free(&p->a), desc_free(&p->b), desc_free(&p->c);
 }
 
+static dnnl_data_type_t operand_type(const struct shape *s)
+{
+    return s->types == TYPES_FLOAT ? dnnl_f32 : dnnl_bf16;
+}
+
 dnnl_status_t product_plain_b(struct desc *d, const struct shape *s)
 {
     const dnnl_dims_t dims = {(dnnl_dim_t)s->k, (dnnl_dim_t)s->n};
     const dnnl_dims_t strides = {s->b_transposed ? 1 : (dnnl_dim_t)s->n, s->b_transposed ? (dnnl_dim_t)s->k : 1};
-    return desc_plain(d, dims, strides);
+    return desc_plain(d, operand_type(s), dims, strides);
 }
 
 dnnl_status_t product_plan(dnnl_engine_t engine, const struct shape *s, desc_ref b, struct product *out)
@@ -100,10 +105,10 @@ dnnl_status_t product_plan(dnnl_engine_t engine, const struct shape *s, desc_ref
     const dnnl_dims_t b_dims = {(dnnl_dim_t)s->k, (dnnl_dim_t)s->n};
     const dnnl_dims_t c_dims = {(dnnl_dim_t)s->m, (dnnl_dim_t)s->n}, c_strides = {(dnnl_dim_t)s->n, 1};
 
-    DNNL(desc_plain(&out->a, a_dims, a_strides));
-    DNNL(desc_plain(&out->c, c_dims, c_strides));
+    DNNL(desc_plain(&out->a, operand_type(s), a_dims, a_strides));
+    DNNL(desc_plain(&out->c, s->types == TYPES_BF16 ? dnnl_bf16 : dnnl_f32, c_dims, c_strides));
     if (b == NULL) {
-        DNNL(desc_any(&out->b, b_dims));
+        DNNL(desc_any(&out->b, operand_type(s), b_dims));
         b = desc_of(&out->b);
     }
     DNNL(dnnl_primitive_attr_create(&attr));

@@ -1,7 +1,8 @@
 /* weight_cpu.c: weights from a file's element types to float rows, in parallel, each value checked to be finite.
  *
  * One copy [n][k] serves the forward, the pull-back and reading of rows; a second and third exist only where oneDNN wants its own
- * layout (matmul_onednn.c). */
+ * layout (matmul_onednn.c). In fast precision the pull-back has a copy in bfloat16. */
+#include "cot_cpu.h"
 #include "cpu_internal.h"
 
 #include <math.h>
@@ -124,6 +125,7 @@ void weight_free_cpu(struct jsc_device *device, struct jsc_weight *weight)
     if (w != NULL) {
         onednn_packed_free(w->packed[false]);
         onednn_packed_free(w->packed[true]);
+        mem_free(w->w_cot);
         mem_free(w->bias);
         mem_free(w->w);
     }
@@ -133,11 +135,34 @@ void weight_free_cpu(struct jsc_device *device, struct jsc_weight *weight)
 uint64_t weight_bytes_cpu(struct jsc_device *device, size_t n, size_t k, unsigned uses)
 {
     const struct cpu_device *d = (const struct cpu_device *)device;
-    uint64_t bytes = (uint64_t)n * k * sizeof(float);
+    const uint64_t elements = (uint64_t)n * k, forward = uses & USE_FORWARD && d->engine != NULL ? onednn_pack_bytes(d, n, k, true) : 0;
+    uint64_t back = uses & USE_VJP && d->engine != NULL ? onednn_pack_bytes(d, n, k, false) : 0;
+    if (uses & USE_VJP && back == 0 && d->cot != sizeof(float))
+        back = elements * d->cot;
+    return elements * sizeof(float) + forward + back;
+}
+
+/* The copies that products want besides the plain floats. */
+static jsc_status make_copies(const struct cpu_device *d, struct cpu_weight *w, unsigned uses, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const size_t n = w->base.n, k = w->base.k;
+    const int threads = d->base.threads;
+
     for (int forward = 0; forward < 2 && d->engine != NULL; forward++)
-        if (uses & (forward ? USE_FORWARD : USE_VJP))
-            bytes += onednn_pack_bytes(d, n, k, forward);
-    return bytes;
+        if (uses & (forward ? USE_FORWARD : USE_VJP)) {
+            TRY(onednn_pack(d, w->w, n, k, forward, &w->packed[forward], error));
+            w->base.bytes += onednn_packed_bytes(w->packed[forward]);
+        }
+    if (d->cot != sizeof(float) && uses & USE_VJP && w->packed[false] == NULL) {
+        TRY(mem_new(&w->w_cot, n * k, error));
+#pragma omp parallel for num_threads(threads) schedule(static)
+        for (size_t r = 0; r < n; r++)
+            bf16_round(w->w + r * k, k, w->w_cot + r * k);
+        w->base.bytes += n * k * d->cot;
+    }
+done:
+    return status;
 }
 
 jsc_status weight_make_cpu(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
@@ -169,11 +194,7 @@ jsc_status weight_make_cpu(struct jsc_device *device, const struct weight_part *
         w->base.has_bias = true;
         w->base.bytes += n * sizeof *w->bias;
     }
-    for (int forward = 0; forward < 2 && d->engine != NULL; forward++)
-        if (uses & (forward ? USE_FORWARD : USE_VJP)) {
-            TRY(onednn_pack(d, w->w, n, k, forward, &w->packed[forward], error));
-            w->base.bytes += onednn_packed_bytes(w->packed[forward]);
-        }
+    TRY(make_copies(d, w, uses, error));
     *out = &w->base;
     w = NULL;
 done:
