@@ -1,4 +1,4 @@
-/* bench.c: the benchmark program: options, timing, rows. */
+/* bench.c: the benchmark program: what is to be measured. */
 #include "bench.h"
 
 #include <getopt.h>
@@ -6,164 +6,200 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TIMES_MOST 2000
+/* "French: Nous l'appelons lentille jacobienne. English: We call it Jacobian" in SmolLM2's tokens */
+static const char translation[] = "22243,42,442,488,303,23,1207,299,707,20434,3285,544,387,675,40227,30,2321,42,1046,946,357,12469,697";
 
 static const char help[] =
-    "usage: bench [--ops] [--all] [--attribute] [--tokens N]... [--model FILE] [--device NAME] [--threads N] [--seconds S] [--json]\n"
+    "usage: bench [--ops] [--all] [--attribute] [--mlp-forms] [--quick | --tokens N...] [--only NAME] [--model FILE] [--ids A,B,...]\n"
+    "             [--device NAME] [--precision NAME] [--threads N] [--seconds S] [--json]\n"
     "\n"
-    "Prints times against limits that the same run measures. Without --ops or --attribute: both.\n"
+    "Prints times against limits that the same run measures; docs/benchmarks.md says what the columns mean. Without a section: --ops and\n"
+    "--attribute, a quarter of an hour on two cores.\n"
     "\n"
-    "  --ops          every operation at a real model's shapes (tests/cases.h)\n"
-    "  --all          also the small shapes of that table\n"
-    "  --attribute    load, forward, pull-back and scopes of a whole model\n"
-    "  --tokens N     prompts of N tokens instead of the translation prompt of 23; may be repeated\n"
-    "  --model FILE   instead of the default model in the cache (jscopes fetch brings it)\n"
-    "  --device NAME  cpu (default), ref, cuda\n"
-    "  --threads N    default: OMP_NUM_THREADS, else all\n"
-    "  --seconds S    spent on one row at least, default 0.3\n"
-    "  --json         one JSON object a row\n"
+    "  --ops             every operation at a real model's shapes (tests/cases.h)\n"
+    "  --all             also the small shapes of that table\n"
+    "  --attribute       whole models: load, forward, VJP, scopes, memory, growth with tokens and right-hand sides\n"
+    "  --mlp-forms       the three forms of the MLP's VJP, where they cross, constants for the plan's cost model\n"
+    "  --quick           prompts of 23 tokens only, about a minute\n"
+    "  --tokens N        prompts of N tokens instead of 23, 128 and 512; may be repeated\n"
+    "  --only NAME       only rows with NAME in the operation or the case\n"
+    "  --model FILE      instead of the default model in the cache (jscopes fetch brings it)\n"
+    "  --ids A,B,...     the prompt, repeated for longer ones; default: the translation prompt of 23 tokens\n"
+    "  --device NAME     cpu (default), ref, cuda\n"
+    "  --precision NAME  strict (default) or fast\n"
+    "  --threads N       default: OMP_NUM_THREADS, else all\n"
+    "  --seconds S       spent on one row at least, default 0.3\n"
+    "  --json            one JSON object a line\n"
     "\n"
-    "example: bench --ops --threads 2        example: bench --attribute --tokens 128 --tokens 512\n";
+    "example: bench --ops --threads 2      example: bench --attribute --tokens 128 --only exact\n";
 
-void bench_ok(jsc_status status, const jsc_error *error, const char *what)
+/* A whole number of at least least that fits an int, or the end of the program. *end: what follows it. */
+static int whole_number(const char *text, const char *option, int least, char **end)
 {
-    if (status == JSC_OK)
-        return;
-    (void)fprintf(stderr, "bench: %s: %s\n", what, error->text);
-    exit(1);
-}
-
-void *bench_memory(size_t bytes)
-{
-    jsc_error error;
-    char *memory = NULL;
-    bench_ok(mem_new(&memory, bytes, &error), &error, "memory");
-    return memory;
-}
-
-static int compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-void bench_time(const struct bench *bench, void (*call)(void *context), void *context, struct row *row)
-{
-    static double times[TIMES_MOST];
-    int n = 0;
-    call(context);
-    const double start = clock_seconds();
-    while (n < TIMES_MOST && (n < 5 || clock_seconds() - start < bench->seconds)) {
-        const double begin = clock_seconds();
-        call(context);
-        times[n++] = clock_seconds() - begin;
-    }
-    qsort(times, (size_t)n, sizeof *times, compare);
-    row->best = times[0];
-    row->median = times[n / 2];
-}
-
-void bench_print_head(const struct bench *bench)
-{
-    if (!bench->json)
-        printf("%-14s %-30s %-26s %10s %10s %9s %8s %6s\n", "operation", "case", "shape", "best ms", "median ms", "GFLOP/s", "GB/s",
-               "ratio");
-}
-
-/* The ratio is to the slower of the two limits: the least time that arithmetic and memory leave, over the time taken. */
-void bench_print_row(const struct bench *bench, const struct row *row)
-{
-    const double arithmetic = row->flops / (bench->limits.gflops * 1e9), memory = row->bytes / (bench->limits.gbytes * 1e9);
-    const double ratio = (arithmetic > memory ? arithmetic : memory) / row->best;
-    const double gflops = row->flops / row->best * 1e-9, gbytes = row->bytes / row->best * 1e-9;
-    if (bench->json)
-        printf("{\"operation\": \"%s\", \"case\": \"%s\", \"shape\": \"%s\", \"best_ms\": %.6g, \"median_ms\": %.6g, \"gflops\": %.6g, "
-               "\"gbytes\": %.6g, \"ratio\": %.4g, \"limit_gflops\": %.6g, \"limit_gbytes\": %.6g}\n",
-               row->group, row->name, row->shape, row->best * 1e3, row->median * 1e3, gflops, gbytes, ratio, bench->limits.gflops,
-               bench->limits.gbytes);
-    else
-        printf("%-14s %-30s %-26s %10.3f %10.3f %9.1f %8.1f %6.2f\n", row->group, row->name, row->shape, row->best * 1e3, row->median * 1e3,
-               gflops, gbytes, ratio);
-    (void)fflush(stdout);
-}
-
-/* A whole number of at least 1 that fits an int, or the end of the program. */
-static int positive(const char *text, const char *option)
-{
-    char *end = NULL;
-    const long value = strtol(text, &end, 10);
-    if (end == text || *end != '\0' || value < 1 || value > 1000000) {
-        (void)fprintf(stderr, "bench: --%s: %s is not a number from 1 to 1000000\n", option, text);
+    const long value = strtol(text, end, 10);
+    if (*end == text || value < least || value > 1000000) {
+        (void)fprintf(stderr, "bench: --%s: %s is not a number from %d to 1000000\n", option, text, least);
         exit(2);
     }
     return (int)value;
 }
 
+static int positive(const char *text, const char *option)
+{
+    char *end = NULL;
+    const int value = whole_number(text, option, 1, &end);
+    if (*end != '\0') {
+        (void)fprintf(stderr, "bench: --%s: %s is not a number\n", option, text);
+        exit(2);
+    }
+    return value;
+}
+
+static void take_ids(struct bench *bench, const char *text)
+{
+    char *end = NULL;
+    mem_free(bench->ids);
+    bench->ids = bench_memory((strlen(text) + 1) * sizeof *bench->ids);
+    bench->n_ids = 0;
+    for (const char *at = text;; at = end + 1) {
+        bench->ids[bench->n_ids++] = whole_number(at, "ids", 0, &end);
+        if (*end == '\0')
+            return;
+        if (*end != ',') {
+            (void)fprintf(stderr, "bench: --ids: %s is not a list of token ids\n", text);
+            exit(2);
+        }
+    }
+}
+
+static void add_tokens(struct bench *bench, int n)
+{
+    if (bench->n_tokens == BENCH_TOKENS_MOST) {
+        (void)fprintf(stderr, "bench: --tokens: at most %d prompt lengths\n", BENCH_TOKENS_MOST);
+        exit(2);
+    }
+    bench->tokens[bench->n_tokens++] = n;
+}
+
+static jsc_precision take_precision(const char *name)
+{
+    if (strcmp(name, "strict") == 0)
+        return JSC_PRECISION_STRICT;
+    if (strcmp(name, "fast") == 0)
+        return JSC_PRECISION_FAST;
+    (void)fprintf(stderr, "bench: --precision: %s is neither strict nor fast\n", name);
+    exit(2);
+}
+
+struct sections {
+    const char *device;
+    bool ops, all, attribute, mlp_forms, quick;
+};
+
+enum { OPS = 256, ALL, ATTRIBUTE, MLP_FORMS, QUICK, TOKENS, ONLY, MODEL, IDS, DEVICE, PRECISION, THREADS, SECONDS, JSON, HELP };
+static const struct option options[] = {
+    {"ops", no_argument, NULL, OPS},
+    {"all", no_argument, NULL, ALL},
+    {"attribute", no_argument, NULL, ATTRIBUTE},
+    {"mlp-forms", no_argument, NULL, MLP_FORMS},
+    {"quick", no_argument, NULL, QUICK},
+    {"tokens", required_argument, NULL, TOKENS},
+    {"only", required_argument, NULL, ONLY},
+    {"model", required_argument, NULL, MODEL},
+    {"ids", required_argument, NULL, IDS},
+    {"device", required_argument, NULL, DEVICE},
+    {"precision", required_argument, NULL, PRECISION},
+    {"threads", required_argument, NULL, THREADS},
+    {"seconds", required_argument, NULL, SECONDS},
+    {"json", no_argument, NULL, JSON},
+    {"help", no_argument, NULL, HELP},
+    {NULL, 0, NULL, 0},
+};
+
+/* long: one case an option */
+static void take_option(int c, struct bench *bench, struct sections *s)
+{
+    switch (c) {
+    case OPS:
+        s->ops = true;
+        break;
+    case ALL:
+        s->all = true;
+        break;
+    case ATTRIBUTE:
+        s->attribute = true;
+        break;
+    case MLP_FORMS:
+        s->mlp_forms = true;
+        break;
+    case QUICK:
+        s->quick = true;
+        break;
+    case TOKENS:
+        add_tokens(bench, positive(optarg, "tokens"));
+        break;
+    case ONLY:
+        bench->only = optarg;
+        break;
+    case MODEL:
+        bench->model = optarg;
+        break;
+    case IDS:
+        take_ids(bench, optarg);
+        break;
+    case DEVICE:
+        s->device = optarg;
+        break;
+    case PRECISION:
+        bench->precision = take_precision(optarg);
+        break;
+    case THREADS:
+        bench->threads = positive(optarg, "threads");
+        break;
+    case SECONDS:
+        bench->seconds = strtod(optarg, NULL);
+        break;
+    case JSON:
+        bench->json = true;
+        break;
+    case HELP:
+        (void)fputs(help, stdout);
+        exit(0);
+    default:
+        (void)fputs("bench: see --help\n", stderr);
+        exit(2);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    enum { OPS = 256, ALL, ATTRIBUTE, TOKENS, MODEL, DEVICE, THREADS, SECONDS, JSON, HELP };
-    static const struct option options[] = {
-        {"ops", no_argument, NULL, OPS},
-        {"all", no_argument, NULL, ALL},
-        {"attribute", no_argument, NULL, ATTRIBUTE},
-        {"tokens", required_argument, NULL, TOKENS},
-        {"model", required_argument, NULL, MODEL},
-        {"device", required_argument, NULL, DEVICE},
-        {"threads", required_argument, NULL, THREADS},
-        {"seconds", required_argument, NULL, SECONDS},
-        {"json", no_argument, NULL, JSON},
-        {"help", no_argument, NULL, HELP},
-        {NULL, 0, NULL, 0},
-    };
-    struct bench bench = {.seconds = 0.3};
-    const char *device = "cpu";
-    bool ops = false, all = false, attribute = false;
-    int tokens[16] = {0}, n_tokens = 0, index = 0;
+    struct bench bench = {.seconds = 0.3, .precision = JSC_PRECISION_STRICT};
+    struct sections s = {.device = "cpu"};
     jsc_error error;
+    int index = 0;
 
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
-        switch (c) {
-        case OPS:
-            ops = true;
-            break;
-        case ALL:
-            all = true;
-            break;
-        case ATTRIBUTE:
-            attribute = true;
-            break;
-        case TOKENS:
-            if (n_tokens < 16)
-                tokens[n_tokens++] = positive(optarg, "tokens");
-            break;
-        case MODEL:
-            bench.model = optarg;
-            break;
-        case DEVICE:
-            device = optarg;
-            break;
-        case THREADS:
-            bench.threads = positive(optarg, "threads");
-            break;
-        case SECONDS:
-            bench.seconds = strtod(optarg, NULL);
-            break;
-        case JSON:
-            bench.json = true;
-            break;
-        case HELP:
-            (void)fputs(help, stdout);
-            return 0;
-        default:
-            (void)fputs("bench: see --help\n", stderr);
-            return 2;
-        }
-    bench_ok(backend_find(device, &bench.ops, &index, &error), &error, device);
+        take_option(c, &bench, &s);
+    if (optind < argc) {
+        (void)fprintf(stderr, "bench: %s is no option; see --help\n", argv[optind]);
+        return 2;
+    }
+    if (bench.ids == NULL)
+        take_ids(&bench, translation);
+    if (bench.n_tokens == 0) {
+        add_tokens(&bench, bench.n_ids);
+        if (!s.quick)
+            add_tokens(&bench, 128), add_tokens(&bench, 512);
+    }
+    bench_ok(backend_find(s.device, &bench.ops, &index, &error), &error, s.device);
     limits_measure(&bench);
-    bench_print_head(&bench);
-    if (ops || !attribute)
-        bench_ops(&bench, all);
-    for (int i = 0; (attribute || !ops) && (i < n_tokens || i == 0); i++)
-        bench_attribute(&bench, tokens[i]);
+    const bool every = !s.ops && !s.attribute && !s.mlp_forms;
+    if (s.ops || every)
+        bench_ops(&bench, s.all);
+    if (s.attribute || every)
+        bench_attribute(&bench);
+    if (s.mlp_forms)
+        bench_mlp_forms(&bench);
+    mem_free(bench.ids);
     return 0;
 }

@@ -1,44 +1,136 @@
-/* bench.h: benchmarks: rows of time against the limits that the same run measured. They never fail on time. */
+/* bench.h: benchmarks: rows of time against the limits that the same run measured. They never fail on time. docs/benchmarks.md. */
 #ifndef JSC_BENCH_H
 #define JSC_BENCH_H
 
 #include "ops.h"
 
-/* What the machine gives: the best large float32 product through the backend, and a + s b over arrays that no cache holds. */
+#include <jscopes/jscopes.h>
+
+/* What the machine gives: the best large product through the backend, in float32 and in the arithmetic of the pull-back (the same in
+ * strict precision), and a + s b over arrays that no cache holds. */
 struct limits {
-    double gflops, gbytes; /* per second */
+    double gflops, gflops_vjp, gbytes; /* per second */
 };
+
+#define BENCH_TOKENS_MOST 16 /* prompt lengths of one run */
 
 struct bench {
     const struct jsc_ops *ops; /* the backend measured */
     const char *model;         /* a model file, or NULL: the default model from the cache */
+    const char *only;          /* NULL, or a part of the names of the rows wanted */
+    jsc_precision precision;   /* as asked for; limits_measure() replaces it by what is in effect */
     int threads;               /* 0: the backend chooses */
     double seconds;            /* spent on one row at least */
     bool json;
+    int tokens[BENCH_TOKENS_MOST], n_tokens; /* prompt lengths */
+    int32_t *ids;                            /* the prompt that they repeat */
+    int n_ids;
     struct limits limits;
 };
 
-/* One row. flops or bytes 0: does not apply. */
+/* ---- rows.c: timing and printing -------------------------------------------------------------------------------------------------- */
+
+/* One row. Numbers that are 0 and pointers that are NULL do not apply. */
 struct row {
+    const char *section; /* "ops", "attribute", "mlp-forms", "growth" */
     const char *group, *name;
     char shape[64];
+    int times;           /* calls measured */
     double best, median; /* seconds */
-    double flops, bytes;
+    double flops;        /* useful: of the cheapest exact form */
+    double flops_vjp;    /* of them, those in the arithmetic of the pull-back */
+    double bytes;
+    /* whole models */
+    int tokens, right_hand_sides, chunk;
+    const char *form;
+    double peak, planned; /* bytes beyond what the loaded model takes; peak < 0: cannot be known here */
+    double reached;       /* adaptive: largest relative standard error */
+    const double *scores;
+    size_t n_scores;
 };
-void bench_print_head(const struct bench *bench);
-void bench_print_row(const struct bench *bench, const struct row *row);
 
-/* Runs call(context) until bench->seconds are over (at least 5 times after one warm-up) and fills best and median. */
+/* Is a row wanted (--only)? */
+bool bench_wants(const struct bench *bench, const char *group, const char *name);
+void bench_print_head(const struct bench *bench, bool whole_models);
+void bench_print_row(const struct bench *bench, const struct row *row);
+/* Calls call(context): at least 5 times after one warm-up and until bench->seconds are over; a call of more than a second twice in all, one
+ * of more than half a minute once. Fills times, best and median. */
 void bench_time(const struct bench *bench, void (*call)(void *context), void *context, struct row *row);
+/* The least time that arithmetic and memory leave at the measured limits, over the time taken. */
+double bench_ratio(const struct bench *bench, const struct row *row);
 
 /* Ends the program with the error's text; the bench has nobody to hand an error to. */
 void bench_ok(jsc_status status, const jsc_error *error, const char *what);
 void *bench_memory(size_t bytes);
+/* A strbuf of JSON to stdout as one line; frees it. */
+void bench_put_line(struct strbuf *line);
+void bench_json_string(struct strbuf *out, const char *text);
 
+/* ---- peak.c: how much memory a row takes ------------------------------------------------------------------------------------------ */
+
+/* Resident bytes now, with freed memory given back to the system: the state that growth is counted from. */
+double peak_base(void);
+/* Begins a row. */
+void peak_begin(void);
+/* Largest resident bytes since peak_begin() beyond base; -1 where Linux does not say. */
+double peak_since(double base);
+
+/* ---- the sections ----------------------------------------------------------------------------------------------------------------- */
+
+/* limits.c */
 void limits_measure(struct bench *bench);
 /* A row for every case of tests/cases.h whose shape is that of a real model, or for all. */
 void bench_ops(const struct bench *bench, bool all);
-/* Load, forward, pull-back and whole scopes through the public interface, for a prompt of n tokens; 0: the translation prompt of 23. */
-void bench_attribute(const struct bench *bench, int n_tokens);
+
+/* Whole models through the public interface. */
+struct whole {
+    const struct bench *bench;
+    char path[4096];
+    jsc_open_options options;
+    jsc_model *model;
+    jsc_model_info info;
+    jsc_request request;
+    jsc_plan plan;
+    jsc_attribution *last; /* of the latest call */
+    int32_t *ids;          /* the prompt at its longest */
+    double *directions;    /* noise, rows of d_model, as many as any row needed */
+    size_t n_directions;
+    double base;           /* resident bytes after loading */
+    /* of the calls since whole_time() began: */
+    int calls;
+    double forward, backward, backward_sum; /* best seconds, sum of seconds */
+    struct spent {
+        char name[16];
+        double seconds;
+    } spent[32]; /* in each operation (JSC_TRACE) */
+    int n_spent;
+};
+
+/* Opens the model and makes the prompt. load: NULL, or receives the times of several openings. */
+void whole_open(struct whole *w, const struct bench *bench, struct row *load);
+void whole_close(struct whole *w);
+/* Measures w->request on the first n_tokens of the prompt: plan, times, memory, FLOPs of what was really pulled back, seconds by operation. */
+void whole_time(struct whole *w, int n_tokens, struct row *row);
+/* n directions of noise as the request. */
+void whole_directions(struct whole *w, size_t n);
+/* FLOPs of attention in a pull-back of n right-hand sides through T tokens. */
+double whole_attention_flops(const struct whole *w, double T, double n);
+/* Seconds in one operation since whole_time() began. */
+double whole_spent(const struct whole *w, const char *op);
+
+/* Load, forward, one VJP, scopes at every prompt length; growth with T and B. */
+void bench_attribute(const struct bench *bench);
+
+/* Time against the number of tokens of one scope: fed by bench_attribute(), printed at the end. */
+struct growth {
+    int n, tokens[BENCH_TOKENS_MOST];
+    double seconds[BENCH_TOKENS_MOST], attention[BENCH_TOKENS_MOST], attention_flops[BENCH_TOKENS_MOST]; /* flops: share of the pull-back's */
+};
+void growth_print_tokens(const struct bench *bench, const char *name, const struct growth *growth);
+/* Time against the number of right-hand sides at one prompt length. */
+void growth_right_hand_sides(struct whole *w, int n_tokens);
+
+/* The three forms of the MLP's VJP on one block of the model, where they cross, and the constants of a cost model that fit. */
+void bench_mlp_forms(const struct bench *bench);
 
 #endif

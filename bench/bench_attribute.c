@@ -1,127 +1,150 @@
-/* bench_attribute.c: a whole model through the public interface: load, forward, pull-back, scopes. */
+/* bench_attribute.c: whole models: load, forward, one VJP and the scopes at every prompt length. */
 #include "bench.h"
-
-#include <jscopes/jscopes.h>
 
 #include <stdio.h>
 #include <string.h>
 
-/* "French: Nous l'appelons lentille jacobienne. English: We call it Jacobian" in SmolLM2's tokens */
-static const int32_t translation[] = {22243, 42,  442,   488, 303,  23, 1207, 299, 707, 20434, 3285, 544,
-                                      387,   675, 40227, 30,  2321, 42, 1046, 946, 357, 12469, 697};
-enum { N_TRANSLATION = sizeof translation / sizeof *translation };
-
-struct whole {
-    const struct bench *bench;
-    const char *path;
-    jsc_open_options options;
-    jsc_model *model;
-    jsc_request request;
-    double forward, backward; /* best seconds of any call */
+static const struct scope_row {
+    const char *name;
+    jsc_scope scope;
+    jsc_fisher_mode mode;
+    bool parts; /* also its forward and its pull-back as rows */
+} scope_rows[] = {
+    {"temperature", JSC_SCOPE_TEMPERATURE, JSC_FISHER_ADAPTIVE, false},
+    {"fisher, adaptive 2 %", JSC_SCOPE_FISHER, JSC_FISHER_ADAPTIVE, false},
+    {"fisher, exact", JSC_SCOPE_FISHER, JSC_FISHER_EXACT, true},
+    {"path, 100 steps", JSC_SCOPE_PATH, JSC_FISHER_ADAPTIVE, true},
 };
 
-static void load(void *context)
+/* A part of the calls that whole_time() measured. */
+static void print_part(const struct whole *w, const struct row *of, const char *what, double seconds, double flops, double flops_vjp)
 {
-    struct whole *w = context;
-    jsc_error error;
-    jsc_model_close(w->model);
-    w->model = NULL;
-    bench_ok(jsc_model_open(w->path, &w->options, &w->model, &error), &error, w->path);
-}
-
-static void attribute(void *context)
-{
-    struct whole *w = context;
-    jsc_error error;
-    jsc_attribution *a = NULL;
-    bench_ok(jsc_attribute(w->model, &w->request, &a, &error), &error, "attribute");
-    w->forward = a->seconds_forward < w->forward ? a->seconds_forward : w->forward;
-    w->backward = a->seconds_backward < w->backward ? a->seconds_backward : w->backward;
-    jsc_attribution_free(a);
-}
-
-/* A call of seconds is timed twice, not five times. */
-static void time_long(struct whole *w, struct row *row)
-{
-    double times[2];
-    for (int i = 0; i < 2; i++) {
-        const double begin = clock_seconds();
-        attribute(w);
-        times[i] = clock_seconds() - begin;
-    }
-    row->best = times[0] < times[1] ? times[0] : times[1];
-    row->median = (times[0] + times[1]) / 2;
-}
-
-static void print_part(const struct whole *w, const char *name, const char *shape, double seconds, double flops)
-{
-    struct row row = {.group = "model", .name = name, .best = seconds, .median = seconds, .flops = flops};
-    (void)snprintf(row.shape, sizeof row.shape, "%s", shape);
-    bench_print_row(w->bench, &row);
-}
-
-static void one_scope(struct whole *w, const char *name, bool is_long)
-{
-    struct row row = {.group = "scope", .name = name};
-    jsc_plan plan = JSC_PLAN_INIT;
-    jsc_error error;
-    char part[64];
-
-    bench_ok(jsc_plan_make(w->model, &w->request, &plan, &error), &error, name);
-    w->forward = w->backward = 1e30;
-    if (is_long)
-        time_long(w, &row);
+    char name[96];
+    struct row row = *of;
+    if (of->name[0] == '\0')
+        (void)snprintf(name, sizeof name, "%s", what);
     else
-        bench_time(w->bench, attribute, w, &row);
-    (void)snprintf(row.shape, sizeof row.shape, "T=%d B=%d %s", plan.n_tokens, plan.chunk, jsc_mlp_form_name(plan.mlp_form));
-    row.flops = plan.forward_flops + plan.backward_flops;
-    if (w->request.scope == JSC_SCOPE_FISHER && w->request.fisher_mode == JSC_FISHER_ADAPTIVE)
-        row.flops = 0; /* the plan knows only the most that it may need */
+        (void)snprintf(name, sizeof name, "%s: %s", of->name, what);
+    row.group = "model";
+    row.name = name;
+    row.best = row.median = seconds;
+    row.flops = flops;
+    row.flops_vjp = flops_vjp;
+    row.peak = row.planned = row.reached = 0.0;
+    row.scores = NULL;
     bench_print_row(w->bench, &row);
-    if (row.flops > 0) {
-        (void)snprintf(part, sizeof part, "%s: forward", name);
-        print_part(w, part, row.shape, w->forward, plan.forward_flops);
-        (void)snprintf(part, sizeof part, "%s: pull-back", name);
-        print_part(w, part, row.shape, w->backward, plan.backward_flops);
-    }
 }
 
-void bench_attribute(const struct bench *bench, int n_tokens)
+/* Where the calls' time went, as shares of the pull-backs and forwards together, largest first. */
+static void print_spent(const struct whole *w, const struct row *row)
 {
-    struct whole w = {.bench = bench, .options = JSC_OPEN_OPTIONS_INIT, .request = JSC_REQUEST_INIT};
-    struct row row = {.group = "model", .name = "load"};
-    jsc_model_info info = JSC_MODEL_INFO_INIT;
-    char path[4096];
-    jsc_error error;
+    struct strbuf s = {0};
+    double shown = 2.0, sum = 0.0;
+    const bool json = w->bench->json;
+    for (int i = 0; i < w->n_spent; i++)
+        sum += w->spent[i].seconds;
+    if (!(sum > 0.0))
+        return;
+    if (json) {
+        strbuf_printf(&s, "{\"section\": \"attribute\", \"operation\": \"spent\", \"case\": \"%s\", \"tokens\": %d", row->name,
+                      row->tokens);
+        for (int i = 0; i < w->n_spent; i++)
+            strbuf_printf(&s, ", \"%s_ms\": %.6g", w->spent[i].name, w->spent[i].seconds / w->calls * 1e3);
+        strbuf_puts(&s, "}");
+        bench_put_line(&s);
+        return;
+    }
+    strbuf_puts(&s, "    time in operations:");
+    for (int n = 0; n < 5; n++) {
+        int next = -1;
+        for (int i = 0; i < w->n_spent; i++)
+            if (w->spent[i].seconds / sum < shown && (next < 0 || w->spent[i].seconds > w->spent[next].seconds))
+                next = i;
+        if (next < 0 || w->spent[next].seconds < 0.01 * sum)
+            break;
+        shown = w->spent[next].seconds / sum;
+        strbuf_printf(&s, "%s %s %.0f %%", n > 0 ? "," : "", w->spent[next].name, shown * 100.0);
+    }
+    bench_put_line(&s);
+}
 
-    bench_ok(jsc_model_find(bench->model != NULL ? bench->model : "smollm2-135m", path, sizeof path, &error), &error, "model");
-    w.path = path;
-    w.options.device = bench->ops->name;
-    w.options.precision = JSC_PRECISION_STRICT;
-    w.options.threads = bench->threads;
-    bench_time(bench, load, &w, &row);
-    bench_ok(jsc_model_describe(w.model, &info, &error), &error, "describe");
-    (void)snprintf(row.shape, sizeof row.shape, "%.1fM %s", (double)info.parameters * 1e-6, info.format);
-    row.bytes = (double)info.file_bytes + (double)info.weight_bytes;
+/* Products with weights in the pull-back: their useful FLOPs over the time in the operations that do them. */
+static void print_linear(const struct whole *w, const struct row *row)
+{
+    const double linear = row->flops_vjp - whole_attention_flops(w, row->tokens, row->right_hand_sides);
+    const double seconds = (whole_spent(w, "matmul_vjp") + whole_spent(w, "mlp_collapse")) / w->calls;
+    if (seconds > 0.0)
+        print_part(w, row, "its linear layers", seconds, linear, linear);
+}
+
+static void note_growth(const struct whole *w, const struct row *row, struct growth *growth)
+{
+    const int i = growth->n++;
+    const double attention = whole_spent(w, "attention_vjp") / w->backward_sum;
+    growth->tokens[i] = row->tokens;
+    growth->seconds[i] = w->backward;
+    growth->attention[i] = attention * w->backward;
+    growth->attention_flops[i] = whole_attention_flops(w, row->tokens, row->right_hand_sides) / row->flops_vjp;
+}
+
+static void one_scope(struct whole *w, const struct scope_row *scope, int n_tokens, struct growth *growth)
+{
+    struct row row = {.section = "attribute", .group = "scope", .name = scope->name};
+    const struct bench *bench = w->bench;
+
+    if (!bench_wants(bench, row.group, row.name))
+        return;
+    w->request = (jsc_request)JSC_REQUEST_INIT;
+    w->request.scope = scope->scope;
+    w->request.fisher_mode = scope->mode;
+    whole_time(w, n_tokens, &row);
+    row.scores = w->last->scores;
+    row.n_scores = w->last->n_scores * w->last->n_tokens;
+    row.reached = w->last->fisher.reached;
     bench_print_row(bench, &row);
+    if (scope->parts) {
+        print_part(w, &row, "forward", w->forward, row.flops - row.flops_vjp, 0.0);
+        print_part(w, &row, "pull-back", w->backward, row.flops_vjp, row.flops_vjp);
+    }
+    if (scope->scope == JSC_SCOPE_FISHER && scope->mode == JSC_FISHER_EXACT) {
+        print_linear(w, &row);
+        note_growth(w, &row, growth);
+    }
+    print_spent(w, &row);
+}
 
-    const size_t n = n_tokens > 0 ? (size_t)n_tokens : N_TRANSLATION;
-    int32_t *ids = bench_memory(n * sizeof *ids);
-    for (size_t i = 0; i < n; i++) /* a longer prompt repeats it: what is computed does not depend on the text */
-        ids[i] = translation[i % N_TRANSLATION] % info.vocab_size;
-    w.request.ids = ids;
-    w.request.n_ids = n;
-    w.request.scope = JSC_SCOPE_TEMPERATURE;
-    one_scope(&w, "temperature", false);
-    w.request.scope = JSC_SCOPE_SEMANTIC;
-    one_scope(&w, "semantic", false);
-    w.request.scope = JSC_SCOPE_FISHER;
-    w.request.fisher_mode = JSC_FISHER_ADAPTIVE;
-    one_scope(&w, "fisher, adaptive 2 %", true);
-    w.request.fisher_mode = JSC_FISHER_EXACT;
-    one_scope(&w, "fisher, exact", true);
-    w.request.scope = JSC_SCOPE_PATH;
-    one_scope(&w, "path, 100 steps", true);
-    mem_free(ids);
-    jsc_model_close(w.model);
+static void forward_and_vjp(struct whole *w, int n_tokens)
+{
+    struct row row = {.section = "attribute", .name = ""};
+    if (!bench_wants(w->bench, "model", "forward") && !bench_wants(w->bench, "model", "one VJP"))
+        return;
+    w->request = (jsc_request)JSC_REQUEST_INIT;
+    whole_directions(w, 1);
+    whole_time(w, n_tokens, &row);
+    print_part(w, &row, "forward", w->forward, row.flops - row.flops_vjp, 0.0);
+    print_part(w, &row, "one VJP", w->backward, row.flops_vjp, row.flops_vjp);
+}
+
+void bench_attribute(const struct bench *bench)
+{
+    static struct whole w;
+    struct growth growth = {0};
+    struct row row = {.section = "attribute", .group = "model", .name = "load"};
+    const bool load = bench_wants(bench, row.group, row.name);
+
+    bench_print_head(bench, true);
+    whole_open(&w, bench, load ? &row : NULL);
+    (void)snprintf(row.shape, sizeof row.shape, "%.1fM %s", (double)w.info.parameters * 1e-6, w.info.format);
+    row.bytes = (double)w.info.file_bytes + (double)w.info.weight_bytes;
+    if (load)
+        bench_print_row(bench, &row);
+    for (int i = 0; i < bench->n_tokens; i++) {
+        forward_and_vjp(&w, bench->tokens[i]);
+        for (size_t s = 0; s < sizeof scope_rows / sizeof *scope_rows; s++)
+            one_scope(&w, &scope_rows[s], bench->tokens[i], &growth);
+    }
+    growth_print_tokens(bench, "fisher, exact", &growth);
+    if (bench_wants(bench, "growth", "right-hand sides"))
+        growth_right_hand_sides(&w, bench->tokens[0]);
+    whole_close(&w);
 }

@@ -448,7 +448,9 @@ static void prepare(struct kit *k, union arguments *a)
 
 static void measure(struct kit *k, const struct op_case *c)
 {
-    struct row row = {.group = case_op_names[c->op], .name = c->name};
+    struct row row = {.section = "ops", .group = case_op_names[c->op], .name = c->name};
+    if (!bench_wants(k->bench, row.group, row.name))
+        return;
     k->c = case_filled(c);
     c = &k->c;
     k->N = (size_t)c->S * (size_t)c->T;
@@ -463,6 +465,8 @@ static void measure(struct kit *k, const struct op_case *c)
     while (k->copies < COPIES_MOST && k->bytes < COLD_BYTES);
     (void)snprintf(row.shape, sizeof row.shape, "S=%d T=%d B=%d", c->S, c->T, c->B);
     count(k, &row);
+    if (c->op == OP_MATMUL_VJP || c->op == OP_MLP_COLLAPSE)
+        row.flops_vjp = row.flops;
     bench_time(k->bench, run_next, k, &row);
     bench_print_row(k->bench, &row);
     for (int i = 0; i < k->n_buffers; i++)
@@ -479,7 +483,8 @@ void bench_ops(const struct bench *bench, bool all)
     jsc_error error;
     k.bench = bench;
     k.ops = bench->ops;
-    bench_ok(k.ops->device_open(&(struct device_options){JSC_PRECISION_STRICT, bench->threads, 0}, &k.device, &error), &error, "device");
+    bench_print_head(bench, false);
+    bench_ok(k.ops->device_open(&(struct device_options){bench->precision, bench->threads, 0}, &k.device, &error), &error, "device");
     bench_ok(k.ops->stream_open(k.device, &k.stream, &error), &error, "stream");
     for (size_t i = 0; i < sizeof op_cases / sizeof *op_cases; i++)
         if (all || op_cases[i].real)
