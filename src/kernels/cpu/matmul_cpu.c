@@ -8,9 +8,9 @@ jsc_status gemm_run(struct jsc_stream *stream, const struct gemm *gemm, jsc_erro
     const struct cpu_device *device = (const struct cpu_device *)stream->device;
     if (gemm->m == 0 || gemm->n == 0)
         return JSC_OK;
-    if (gemm_skinny_fits(gemm))
-        return gemm_skinny(stream, gemm, error);
-    return device->engine != NULL ? gemm_onednn(stream, gemm, error) : gemm_builtin(stream, gemm, error);
+    if (device->engine == NULL) /* one order of sums for any number of rows */
+        return gemm_builtin(stream, gemm, error);
+    return gemm_skinny_fits(gemm) ? gemm_skinny(stream, gemm, error) : gemm_onednn(stream, gemm, error);
 }
 
 jsc_status gemm_cot(struct jsc_stream *stream, const struct cot_gemm *g, jsc_error *error)
