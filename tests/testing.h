@@ -26,6 +26,14 @@ const struct jsc_ops *const *test_backends(void);
 /* naive.c: the formulas of ref evaluated in float, loop for loop. Its error is the measure of what float costs: another backend may be
  * wrong by twice as much. */
 extern const struct jsc_ops ops_naive;
+/* The same with a collapse that rounds to bfloat16 where fast precision keeps bfloat16; for rigs that round. */
+const struct jsc_ops *naive_bf16(void);
+
+/* cpu in fast precision (testing.c): emulated, which is everywhere; native, whose device says strict where the processor has none. */
+const struct jsc_ops *fast_emulated(void);
+const struct jsc_ops *fast_native(void);
+/* x rounded to bfloat16, by arithmetic. */
+double bf16_of(double x);
 
 /* An open device and stream with the buffers and weights of one run. Every buffer ends in a guard that rig_close checks. */
 struct rig {
@@ -40,6 +48,7 @@ struct rig {
     int n_buffers;
     struct jsc_weight *weights[8];
     int n_weights;
+    bool rounds; /* set by the caller: cotangents in and out and weights of USE_VJP are rounded to bfloat16, as fast precision keeps them */
 };
 void rig_open(struct rig *rig, const struct jsc_ops *ops, int threads);
 void rig_close(struct rig *rig);
@@ -115,7 +124,7 @@ void run_take_doubles(struct op_run *run, const char *name, dptr p, size_t rows,
 
 /* ---- the table test (check_case.c) ---------------------------------------------------------------------------------------------- */
 
-/* Every backend against ref, repeated, with 1, 2 and 3 threads, chunked, right-hand sides one by one. */
+/* Every backend against ref, repeated, with 1, 2 and 3 threads, chunked, right-hand sides one by one; cpu in fast precision likewise. */
 void check_case(const struct op_case *c);
 size_t cases_of(unsigned long ops, struct op_case *out);
 #define BIT(op) (1UL << (op))

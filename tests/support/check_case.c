@@ -10,14 +10,21 @@ size_t cases_of(unsigned long ops, struct op_case *out)
     return n;
 }
 
-static struct outputs run_on(const struct op_case *c, const struct jsc_ops *ops, int threads, int chunk, int b_first, int b_n)
+static struct outputs run_with(const struct op_case *c, const struct jsc_ops *ops, bool rounds, int threads, int chunk, int b_first,
+                               int b_n)
 {
     struct outputs out = {.n = 0};
     struct rig rig;
     rig_open(&rig, ops, threads);
+    rig.rounds = rounds;
     case_run(c, &rig, chunk, b_first, b_n, &out);
     rig_close(&rig);
     return out;
+}
+
+static struct outputs run_on(const struct op_case *c, const struct jsc_ops *ops, int threads, int chunk, int b_first, int b_n)
+{
+    return run_with(c, ops, false, threads, chunk, b_first, b_n);
 }
 
 /* Products summed in double and stored as float once (ops.h, "sums in double"): half an ulp; two are allowed. */
@@ -26,17 +33,18 @@ static bool is_rounded_once(const struct op_case *c)
     return c->op == OP_EMBED || c->op == OP_HEAD_VJP || c->op == OP_FISHER_ROWS;
 }
 
+/* step: of the format that results are stored in, relative */
 static void check_against_ref(const struct op_case *c, const char *who, const struct output *own, const struct output *exact,
-                              const struct output *naive)
+                              const struct output *naive, double step)
 {
     const size_t n = exact->rows * exact->width;
-    double error = error_relative(own->v, exact->v, n), limit = 2.0 * error_relative(naive->v, exact->v, n) + EPS32;
+    double error = error_relative(own->v, exact->v, n), limit = 2.0 * error_relative(naive->v, exact->v, n) + step;
     cr_assert(own->rows == exact->rows && own->width == exact->width);
     if (c->op == OP_GRAM) { /* double: the order of a sum may differ, and |sum of terms| <= the largest diagonal element */
         limit = 2.0 * c->n * DBL_EPSILON;
     } else if (is_rounded_once(c)) {
         error = error_elementwise(own->v, exact->v, n);
-        limit = EPS32;
+        limit = step;
     }
     cr_expect(le(dbl, error, limit), "%s %s, %s, %s: relative error %.3g, limit %.3g", case_op_names[c->op], c->name, who, own->name, error,
               limit);
@@ -80,7 +88,7 @@ static void check_part(const struct op_case *c, const struct jsc_ops *ops, const
 {
     if (is_library_gemm(c, ops)) {
         for (int i = 0; i < part->n; i++)
-            check_against_ref(c, how, &part->part[i], &exact->part[i], &naive->part[i]);
+            check_against_ref(c, how, &part->part[i], &exact->part[i], &naive->part[i], EPS32);
     } else {
         check_same(c, ops->name, how, whole, part);
     }
@@ -111,6 +119,53 @@ static void check_one_b(const struct op_case *c, const struct jsc_ops *ops, cons
     }
 }
 
+/* ---- fast precision: bfloat16 is how cotangents are stored, not how they are computed with ------------------------------------------ */
+
+#define EPS16 0x1p-7
+
+static bool has_bf16_products(const struct op_case *c)
+{
+    return c->op == OP_MATMUL_VJP || c->op == OP_MLP_COLLAPSE;
+}
+
+/* Without products of cotangents the results are those of strict arithmetic on rounded cotangents, rounded: bit for bit. */
+static void check_fast(const struct op_case *c, const struct jsc_ops *ops, const struct outputs *exact)
+{
+    struct outputs naive = run_with(c, naive_bf16(), true, 1, 0, 0, c->B), strict = run_with(c, &ops_cpu, true, 1, 0, 0, c->B);
+    for (int threads = 1; threads <= 3; threads++) {
+        struct outputs out = run_on(c, ops, threads, 0, 0, c->B), again = run_on(c, ops, threads, 0, 0, c->B);
+        char who[64];
+        (void)snprintf(who, sizeof who, "%s with %d threads", ops->name, threads);
+        check_same(c, who, "run to run", &out, &again);
+        if (!has_bf16_products(c) && !(threads > 1 && is_library_gemm(c, ops)))
+            check_same(c, who, "as strict arithmetic rounded", &strict, &out);
+        for (int i = 0; i < out.n && has_bf16_products(c); i++)
+            check_against_ref(c, who, &out.part[i], &exact->part[i], &naive.part[i], EPS32);
+        for (int chunk = 1; chunk <= 3 && threads == 1 && case_chunks(c); chunk += 2) {
+            struct outputs part = run_on(c, ops, 1, chunk, 0, c->B);
+            for (int i = 0; i < out.n && is_library_gemm(c, ops); i++)
+                check_against_ref(c, "in chunks", &part.part[i], &exact->part[i], &naive.part[i], EPS16);
+            if (!is_library_gemm(c, ops))
+                check_same(c, who, "in chunks", &out, &part);
+            outputs_free(&part);
+        }
+        outputs_free(&again);
+        outputs_free(&out);
+    }
+    outputs_free(&naive);
+    outputs_free(&strict);
+}
+
+/* A device that falls back to strict says so; then there is nothing to test. */
+static bool is_fast(const struct jsc_ops *ops)
+{
+    struct rig rig;
+    rig_open(&rig, ops, 1);
+    const bool fast = rig.device->precision == JSC_PRECISION_FAST;
+    rig_close(&rig);
+    return fast;
+}
+
 static void check_backend(const struct op_case *c, const struct jsc_ops *ops, const struct outputs *exact, const struct outputs *naive)
 {
     const int most_threads = ops == &ops_ref ? 1 : 3;
@@ -123,7 +178,7 @@ static void check_backend(const struct op_case *c, const struct jsc_ops *ops, co
         check_same(c, who, "run to run", &out, &again);
         outputs_free(&again);
         for (int i = 0; i < out.n; i++)
-            check_against_ref(c, who, &out.part[i], &exact->part[i], &naive->part[i]);
+            check_against_ref(c, who, &out.part[i], &exact->part[i], &naive->part[i], EPS32);
         if (threads == 1)
             one_thread = out;
         else
@@ -146,6 +201,12 @@ void check_case(const struct op_case *c)
             check_backend(c, ops, &exact, &naive);
         }
     }
+    (void)unsetenv(env_name(ENV_CPU_GEMM));
+    check_fast(c, fast_emulated(), &exact);
+    if (is_fast(fast_native()))
+        check_fast(c, fast_native(), &exact);
+    (void)setenv(env_name(ENV_CPU_GEMM), "builtin", 1);
+    check_fast(c, fast_emulated(), &exact);
     outputs_free(&exact);
     outputs_free(&naive);
     data_free();

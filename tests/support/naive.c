@@ -71,6 +71,75 @@ static jsc_status mlp_collapse(struct jsc_stream *stream, const struct op_mlp_co
     return JSC_OK;
 }
 
+/* ---- the collapse as fast precision stores it: bfloat16 between products, sums and the fold in float ------------------------------- */
+
+static void round_floats(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)bf16_of((double)x[i]);
+}
+
+struct collapse {
+    const struct op_mlp_collapse *op;
+    size_t d, f, t;
+    float *w_t, *a_t, *da, *delta, *g;
+};
+
+static void fold(const struct collapse *c, float *row)
+{
+    const struct op_mlp_collapse *op = c->op;
+    const float mean = op->kind == NORM_LAYER ? ((const float *)op->mean)[c->t] : 0.0f;
+    norm_vjp_row_naive(op->kind, c->d, (const float *)op->x + c->t * c->d, ((const float *)op->r)[c->t], mean, op->w, c->delta, row);
+}
+
+static void collapse_prepare(const struct collapse *c)
+{
+    const struct op_mlp_collapse *op = c->op;
+    form_w(op, (const float *)op->c1 + c->t * c->f, op->gated ? (const float *)op->c2 + c->t * c->f : NULL, c->w_t);
+    round_floats(c->w_t, c->f * c->d);
+    for (size_t i = 0; op->form == MLP_FULL && i < c->d; i++) {
+        row_times(ref_row(op->down, i), c->w_t, c->f, c->d, c->delta);
+        memset(c->a_t + i * c->d, 0, c->d * sizeof *c->a_t);
+        fold(c, c->a_t + i * c->d);
+        round_floats(c->a_t + i * c->d, c->d);
+    }
+}
+
+static void collapse_row(const struct collapse *c, float *R)
+{
+    memcpy(c->g, R, c->d * sizeof *R);
+    round_floats(c->g, c->d);
+    if (c->op->form == MLP_HALF) {
+        row_times(c->g, ref_row(c->op->down, 0), c->d, c->f, c->da);
+        round_floats(c->da, c->f);
+        row_times(c->da, c->w_t, c->f, c->d, c->delta);
+        round_floats(c->delta, c->d);
+        fold(c, R);
+    } else {
+        row_times(c->g, c->a_t, c->d, c->d, c->delta);
+        for (size_t j = 0; j < c->d; j++)
+            R[j] += c->delta[j];
+    }
+}
+
+static jsc_status mlp_collapse_bf16(struct jsc_stream *stream, const struct op_mlp_collapse *op, jsc_error *error)
+{
+    const size_t B = (size_t)op->B, d = (size_t)op->d, f = (size_t)op->f, first = op->first * B;
+    (void)stream, (void)error;
+    float *memory = calloc(f * d + d * d + f + 2 * d, sizeof *memory);
+    cr_assert(memory != NULL);
+    struct collapse c = {.op = op, .d = d, .f = f, .w_t = memory, .a_t = memory + f * d, .da = memory + f * d + d * d};
+    c.delta = c.da + f, c.g = c.delta + d;
+    for (c.t = op->first; c.t < op->first + op->n; c.t++) {
+        collapse_prepare(&c);
+        for (size_t b = 0; b < B; b++)
+            collapse_row(&c, (float *)op->R + (c.t * B + b) * d);
+    }
+    free(memory);
+    sum_squares((const float *)op->R + first * d, op->n * B, d, op->ss != NULL ? (double *)op->ss + first : NULL);
+    return JSC_OK;
+}
+
 /* ---- device, stream and buffers: ref's, with elements of four bytes ----------------------------------------------------------- */
 
 static jsc_status stream_open(struct jsc_device *device, struct jsc_stream **out, jsc_error *error)
@@ -242,3 +311,11 @@ const struct jsc_ops ops_naive = {
     .fisher_apply = fisher_apply_naive,
     .probes = probes_naive,
 };
+
+const struct jsc_ops *naive_bf16(void)
+{
+    static struct jsc_ops ops;
+    ops = ops_naive;
+    ops.mlp_collapse = mlp_collapse_bf16;
+    return &ops;
+}

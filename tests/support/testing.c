@@ -9,6 +9,44 @@ const struct jsc_ops *const *test_backends(void)
     return list;
 }
 
+static jsc_status open_emulated(const struct device_options *options, struct jsc_device **out, jsc_error *error)
+{
+    const struct device_options fast = {.precision = JSC_PRECISION_FAST, .threads = options->threads};
+    (void)setenv(env_name(ENV_CPU_FAST), "emulate", 1);
+    return ops_cpu.device_open(&fast, out, error);
+}
+
+static jsc_status open_native(const struct device_options *options, struct jsc_device **out, jsc_error *error)
+{
+    const struct device_options fast = {.precision = JSC_PRECISION_FAST, .threads = options->threads};
+    (void)unsetenv(env_name(ENV_CPU_FAST));
+    return ops_cpu.device_open(&fast, out, error);
+}
+
+const struct jsc_ops *fast_emulated(void)
+{
+    static struct jsc_ops ops;
+    ops = ops_cpu;
+    ops.name = "cpu, fast, emulated", ops.device_open = open_emulated;
+    return &ops;
+}
+
+const struct jsc_ops *fast_native(void)
+{
+    static struct jsc_ops ops;
+    ops = ops_cpu;
+    ops.name = "cpu, fast", ops.device_open = open_native;
+    return &ops;
+}
+
+/* 8 bits of significand, ties to even; no subnormal numbers. */
+double bf16_of(double x)
+{
+    int exponent = 0;
+    const double fraction = frexp(x, &exponent);
+    return ldexp(rint(ldexp(fraction, 8)), exponent - 8);
+}
+
 /* ---- rigs -------------------------------------------------------------------------------------------------------------------- */
 
 void rig_ok(struct rig *rig, jsc_status status, const char *what)
@@ -67,16 +105,29 @@ dptr rig_blank(struct rig *rig, enum role role, size_t n)
     return rig_bytes(rig, NULL, n * rig->stream->size_of[role]); /* all bits set is NaN in every float format */
 }
 
+/* Caller frees. */
+static double *round_all(const double *values, size_t n)
+{
+    double *out = new_doubles(n);
+    for (size_t i = 0; i < n; i++)
+        out[i] = bf16_of(values[i]);
+    return out;
+}
+
 dptr rig_up(struct rig *rig, enum role role, const double *values, size_t n)
 {
     dptr p = rig_blank(rig, role, n);
-    rig_ok(rig, rig->ops->put(rig->stream, role, p, values, n, &rig->error), "put");
+    double *rounded = rig->rounds && role == ROLE_COT ? round_all(values, n) : NULL;
+    rig_ok(rig, rig->ops->put(rig->stream, role, p, rounded != NULL ? rounded : values, n, &rig->error), "put");
+    free(rounded);
     return p;
 }
 
 void rig_down(struct rig *rig, enum role role, double *out, dptr in, size_t n)
 {
     rig_ok(rig, rig->ops->get(rig->stream, role, out, in, n, &rig->error), "get");
+    for (size_t i = 0; rig->rounds && role == ROLE_COT && i < n; i++)
+        out[i] = bf16_of(out[i]);
 }
 
 dptr rig_at(const struct rig *rig, enum role role, dptr p, size_t elements)
@@ -86,7 +137,9 @@ dptr rig_at(const struct rig *rig, enum role role, dptr p, size_t elements)
 
 struct jsc_weight *rig_weight(struct rig *rig, int id, size_t n, size_t k, bool bias, unsigned uses)
 {
-    const double *values = data(id, n * k, 1.0 / sqrt((double)k));
+    const double *exact = data(id, n * k, 1.0 / sqrt((double)k));
+    double *rounded = rig->rounds && (uses & USE_VJP) != 0 ? round_all(exact, n * k) : NULL;
+    const double *values = rounded != NULL ? rounded : exact;
     const size_t first = n / 2;
     const struct weight_part parts[2] = {
         {.bytes = values, .type = DTYPE_F64, .n = first, .row_bytes = k * sizeof *values, .scale = 1.0, .name = "first part"},
@@ -105,6 +158,7 @@ struct jsc_weight *rig_weight(struct rig *rig, int id, size_t n, size_t k, bool 
                                  &rig->error),
            "weight_make");
     rig->weights[rig->n_weights++] = weight;
+    free(rounded);
     return weight;
 }
 
