@@ -7,7 +7,7 @@
 #include <jscopes/jscopes.h>
 
 /* What the machine gives: the best large product through the backend, in float32 and in the arithmetic of the pull-back (the same in
- * strict precision), and a + s b over arrays that no cache holds. */
+ * strict precision, and where it is not faster), and a + s b over arrays that no cache holds. */
 struct limits {
     double gflops, gflops_vjp, gbytes; /* per second */
 };
@@ -62,6 +62,11 @@ double bench_ratio(const struct bench *bench, const struct row *row);
 /* Ends the program with the error's text; the bench has nobody to hand an error to. */
 void bench_ok(jsc_status status, const jsc_error *error, const char *what);
 void *bench_memory(size_t bytes);
+/* Standard normal numbers, made once. */
+#define BENCH_NOISE (1u << 20)
+const double *bench_noise(void);
+/* n of them (repeated), times scale, as a new buffer of the device. */
+dptr bench_numbers(const struct jsc_ops *ops, struct jsc_device *device, struct jsc_stream *stream, enum role role, size_t n, double scale);
 /* A strbuf of JSON to stdout as one line; frees it. */
 void bench_put_line(struct strbuf *line);
 void bench_json_string(struct strbuf *out, const char *text);
@@ -132,5 +137,25 @@ void growth_right_hand_sides(struct whole *w, int n_tokens);
 
 /* The three forms of the MLP's VJP on one block of the model, where they cross, and the constants of a cost model that fit. */
 void bench_mlp_forms(const struct bench *bench);
+
+/* The same for attention's pull-back; rate: FLOPs a second of a large product. */
+void attention_costs(const struct whole *w, double rate);
+
+/* x and y of  1 = x a + y b  over points (a, b), least squares: costs are fitted to relative errors. */
+struct pair_fit {
+    double aa, ab, bb, a1, b1;
+};
+static inline void pair_fit_add(struct pair_fit *fit, double a, double b)
+{
+    fit->aa += a * a, fit->ab += a * b, fit->bb += b * b, fit->a1 += a, fit->b1 += b;
+}
+static inline double pair_fit_x(const struct pair_fit *fit)
+{
+    return (fit->a1 * fit->bb - fit->b1 * fit->ab) / (fit->aa * fit->bb - fit->ab * fit->ab);
+}
+static inline double pair_fit_y(const struct pair_fit *fit)
+{
+    return (fit->b1 * fit->aa - fit->a1 * fit->ab) / (fit->aa * fit->bb - fit->ab * fit->ab);
+}
 
 #endif

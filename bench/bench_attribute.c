@@ -72,7 +72,7 @@ static void print_spent(const struct whole *w, const struct row *row)
 static void print_linear(const struct whole *w, const struct row *row)
 {
     const double linear = row->flops_vjp - whole_attention_flops(w, row->tokens, row->right_hand_sides);
-    const double seconds = (whole_spent(w, "matmul_vjp") + whole_spent(w, "mlp_collapse")) / w->calls;
+    const double seconds = (whole_spent(w, "matmul_vjp") + whole_spent(w, "mlp_collapse")) / w->backward_sum * w->backward;
     if (seconds > 0.0)
         print_part(w, row, "its linear layers", seconds, linear, linear);
 }

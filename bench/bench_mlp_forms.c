@@ -30,15 +30,7 @@ struct times {
 
 static dptr noise(const struct kit *k, enum role role, size_t n, double scale)
 {
-    jsc_error error;
-    dptr out = NULL;
-    double *values = bench_memory(n * sizeof *values);
-    for (size_t i = 0; i < n; i++)
-        values[i] = scale * rng_normal(1, 5, i);
-    bench_ok(k->m->ops->alloc(k->m->device, n * k->stream->size_of[role], &out, &error), &error, "alloc");
-    bench_ok(k->m->ops->put(k->stream, role, out, values, n, &error), &error, "put");
-    mem_free(values);
-    return out;
+    return bench_numbers(k->m->ops, k->m->device, k->stream, role, n, scale);
 }
 
 static void direct(struct kit *k, const struct block *b, size_t first, size_t n)
@@ -159,15 +151,17 @@ static void kit_close(struct kit *k)
 
 static void measure(struct kit *k, struct times *times)
 {
-    for (int i = 0; i < N_SIDES; i++) {
-        kit_open(k, sides[i]);
+    for (int i = 0; i < N_SIDES; i++)
         for (int form = 0; form < FORMS; form++)
-            times->best[i][form] = one_form(k, (enum mlp_form)form); /* warm-up */
-        for (int round = 0; round < ROUNDS; round++)
-            for (int form = 0; form < FORMS; form++)
-                times->best[i][form] = fmin(times->best[i][form], one_form(k, (enum mlp_form)form));
-        kit_close(k);
-    }
+            times->best[i][form] = 1e30;
+    for (int round = 0; round < ROUNDS; round++)
+        for (int i = 0; i < N_SIDES; i++) {
+            kit_open(k, sides[i]);
+            for (int again = 0; again < 2; again++)
+                for (int form = 0; form < FORMS; form++)
+                    times->best[i][form] = fmin(times->best[i][form], one_form(k, (enum mlp_form)form));
+            kit_close(k);
+        }
 }
 
 static double flops(const struct kit *k, enum mlp_form form, int B)
@@ -222,42 +216,22 @@ struct costs {
     double rows, small, mix;
 };
 
-/* x and y of  1 = x a + y b  over points (a, b). */
-struct normal {
-    double aa, ab, bb, a1, b1;
-};
-
-static void add_point(struct normal *n, double a, double b)
-{
-    n->aa += a * a, n->ab += a * b, n->bb += b * b, n->a1 += a, n->b1 += b;
-}
-
-static double solve_x(const struct normal *n)
-{
-    return (n->a1 * n->bb - n->b1 * n->ab) / (n->aa * n->bb - n->ab * n->ab);
-}
-
-static double solve_y(const struct normal *n)
-{
-    return (n->b1 * n->aa - n->a1 * n->ab) / (n->aa * n->bb - n->ab * n->ab);
-}
-
 static struct costs fit(const struct kit *k, const struct times *times)
 {
     struct costs c;
-    struct normal direct_points = {0}, points = {0};
+    struct pair_fit direct_points = {0}, points = {0};
     const double elements = (double)k->T * k->m->d * k->m->f, row = flops(k, MLP_DIRECT, 1) / k->T;
     for (int i = 0; i < N_SIDES; i++)
-        add_point(&direct_points, flops(k, MLP_DIRECT, sides[i]) / times->best[i][MLP_DIRECT], row / times->best[i][MLP_DIRECT]);
-    c.rate = 1.0 / solve_x(&direct_points);
-    c.rows = solve_y(&direct_points) * c.rate;
+        pair_fit_add(&direct_points, flops(k, MLP_DIRECT, sides[i]) / times->best[i][MLP_DIRECT], row / times->best[i][MLP_DIRECT]);
+    c.rate = 1.0 / pair_fit_x(&direct_points);
+    c.rows = pair_fit_y(&direct_points) * c.rate;
     for (int i = 0; i < N_SIDES; i++)
         for (int form = MLP_HALF; form <= MLP_FULL; form++) {
             const double cost = times->best[i][form] * c.rate;
-            add_point(&points, flops(k, (enum mlp_form)form, sides[i]) / cost, elements / cost);
+            pair_fit_add(&points, flops(k, (enum mlp_form)form, sides[i]) / cost, elements / cost);
         }
-    c.small = solve_x(&points);
-    c.mix = solve_y(&points);
+    c.small = pair_fit_x(&points);
+    c.mix = pair_fit_y(&points);
     return c;
 }
 
@@ -284,24 +258,23 @@ static void print_times(const struct kit *k, const struct times *times)
     }
 }
 
-static void print_fit(const struct kit *k, const struct times *times)
+static void print_fit(const struct kit *k, const struct times *times, const struct costs *c)
 {
     struct strbuf s = {0};
-    const struct costs c = fit(k, times);
     const double half = crossing(times, MLP_DIRECT, MLP_HALF), full = crossing(times, MLP_HALF, MLP_FULL);
     const int plan_half = crossing_chosen(k, MLP_HALF), plan_full = crossing_chosen(k, MLP_FULL);
     if (k->w->bench->json)
         strbuf_printf(&s,
                       "{\"section\": \"mlp-forms\", \"operation\": \"fit\", \"tokens\": %d, \"half_from\": %.4g, \"full_from\": %.4g, "
                       "\"plan_half_from\": %d, \"plan_full_from\": %d, \"gflops\": %.6g, \"rows\": %.4g, \"small\": %.4g, \"mix\": %.4g}",
-                      k->T, half, full, plan_half, plan_full, c.rate * 1e-9, c.rows, c.small, c.mix);
+                      k->T, half, full, plan_half, plan_full, c->rate * 1e-9, c->rows, c->small, c->mix);
     else
         strbuf_printf(
             &s,
             "half overtakes direct at %.0f right-hand sides, full overtakes half at %.0f; the plan changes at %d and %d (0: never)\n"
             "fit, in FLOPs of a product at %.1f GFLOP/s: direct = FLOPs of %.1f rows more; half, full = %.2f x FLOPs + %.1f for an "
             "element of W_t\n(rows, small and mix of mlp_form.c)",
-            half, full, plan_half, plan_full, c.rate * 1e-9, c.rows, c.small, c.mix);
+            half, full, plan_half, plan_full, c->rate * 1e-9, c->rows, c->small, c->mix);
     bench_put_line(&s);
 }
 
@@ -319,7 +292,9 @@ void bench_mlp_forms(const struct bench *bench)
                k.T, k.m->d, k.m->f, "B", "direct", "half", "full", "fastest", "chosen", "lost");
     measure(&k, &times);
     print_times(&k, &times);
-    print_fit(&k, &times);
+    const struct costs costs = fit(&k, &times);
+    print_fit(&k, &times, &costs);
+    attention_costs(&w, costs.rate);
     k.m->ops->stream_close(k.stream);
     whole_close(&w);
 }

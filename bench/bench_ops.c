@@ -9,7 +9,6 @@
 
 #define COLD_BYTES  (64u << 20) /* copies of all arguments together, more than caches hold */
 #define COPIES_MOST 12
-#define NOISE       (1u << 20) /* random numbers made once */
 
 union arguments {
     struct op_embed embed;
@@ -52,15 +51,6 @@ struct kit {
     size_t bytes; /* of buffers and weights so far */
 };
 
-static const double *noise(void)
-{
-    static double values[NOISE];
-    if (values[0] == 0.0)
-        for (size_t i = 0; i < NOISE; i++)
-            values[i] = rng_normal(1, 3, i);
-    return values;
-}
-
 static dptr raw(struct kit *k, size_t bytes)
 {
     jsc_error error;
@@ -73,11 +63,9 @@ static dptr raw(struct kit *k, size_t bytes)
 
 static dptr numbers(struct kit *k, enum role role, size_t n)
 {
-    jsc_error error;
-    const size_t size = k->stream->size_of[role];
-    dptr out = raw(k, n * size);
-    for (size_t at = 0; at < n; at += NOISE)
-        bench_ok(k->ops->put(k->stream, role, (char *)out + at * size, noise(), n - at < NOISE ? n - at : NOISE, &error), &error, "put");
+    const dptr out = bench_numbers(k->ops, k->device, k->stream, role, n, 1.0);
+    k->buffers[k->n_buffers++] = out;
+    k->bytes += n * k->stream->size_of[role];
     return out;
 }
 
@@ -99,7 +87,7 @@ static struct jsc_weight *weight(struct kit *k, size_t n, size_t columns, unsign
     jsc_error error;
     float *values = bench_memory(n * columns * sizeof *values);
     for (size_t i = 0; i < n * columns; i++)
-        values[i] = (float)noise()[i % NOISE];
+        values[i] = (float)bench_noise()[i % BENCH_NOISE];
     const struct weight_part part = {
         .bytes = values, .type = DTYPE_F32, .n = n, .row_bytes = columns * sizeof *values, .scale = 1.0, .name = "w"};
     struct jsc_weight *w = NULL;
@@ -229,7 +217,7 @@ static void prepare_head_vjp(struct kit *k, struct op_head_vjp *a)
     for (size_t i = 0; i <= B; i++)
         start[i] = i * n;
     for (size_t i = 0; i < B * n; i++)
-        coef[i] = noise()[i % NOISE];
+        coef[i] = bench_noise()[i % BENCH_NOISE];
     *a = (struct op_head_vjp){
         B, start, some_ids(k, B * n), coef, weight(k, (size_t)k->c.V, k->d, USE_ROWS), numbers(k, ROLE_COT, B * k->d)};
 }

@@ -25,6 +25,32 @@ void *bench_memory(size_t bytes)
     return memory;
 }
 
+const double *bench_noise(void)
+{
+    static double values[BENCH_NOISE];
+    if (values[0] == 0.0)
+        for (size_t i = 0; i < BENCH_NOISE; i++)
+            values[i] = rng_normal(1, 3, i);
+    return values;
+}
+
+dptr bench_numbers(const struct jsc_ops *ops, struct jsc_device *device, struct jsc_stream *stream, enum role role, size_t n, double scale)
+{
+    const size_t size = stream->size_of[role];
+    const double *values = bench_noise();
+    double *scaled = bench_memory(BENCH_NOISE * sizeof *scaled);
+    jsc_error error;
+    dptr out = NULL;
+    for (size_t i = 0; i < BENCH_NOISE; i++)
+        scaled[i] = scale * values[i];
+    bench_ok(ops->alloc(device, n * size, &out, &error), &error, "alloc");
+    for (size_t at = 0; at < n; at += BENCH_NOISE)
+        bench_ok(ops->put(stream, role, dptr_at(out, at, size), scaled, n - at < BENCH_NOISE ? n - at : BENCH_NOISE, &error), &error,
+                 "put");
+    mem_free(scaled);
+    return out;
+}
+
 /* ---- timing --------------------------------------------------------------------------------------------------------------------------- */
 
 static int compare(const void *a, const void *b)

@@ -54,7 +54,7 @@ void whole_directions(struct whole *w, size_t n)
         mem_free(w->directions);
         w->directions = bench_memory(numbers * sizeof *w->directions);
         for (size_t i = 0; i < numbers; i++)
-            w->directions[i] = rng_normal(1, 4, i);
+            w->directions[i] = bench_noise()[i % BENCH_NOISE];
         w->base += (double)(n - w->n_directions) * w->info.d_model * (double)sizeof *w->directions; /* the caller's, not the library's */
         w->n_directions = n;
     }
