@@ -137,8 +137,10 @@ void onednn_packed_free(struct onednn_packed *packed);
 
 /* ---- precision_cpu.c ------------------------------------------------------------------------------------------------------------ */
 
-/* Sets the device's precision in effect: fast where asked for (or left open) and real, or emulated (JSC_CPU_FAST), else strict. */
+/* Sets the device's precision in effect: fast where asked for and real, or emulated (JSC_CPU_FAST), else strict. */
 void precision_choose(struct cpu_device *device, jsc_precision wanted);
+/* A trial product of cotangents as a device in fast precision now makes it; an error is as good as a wrong product. */
+bool precision_multiplies_right(struct cpu_device *device);
 
 /* ---- tile_cpu.c ------------------------------------------------------------------------------------------------------------ */
 

@@ -1,8 +1,9 @@
-/* precision_cpu.c: which precision is in effect: fast where bfloat16 products are real and right, or emulated on request.
+/* precision_cpu.c: which precision is in effect: fast where it is asked for and bfloat16 products are real and right, or emulated.
  *
+ * Left open, it is strict: the default must be within 1 % on every score, and bfloat16 cotangents are not (docs/precision.md).
  * The library's word for the instruction set is not enough: a product of its bfloat16 kernels must also agree with plain arithmetic,
- * through the same code that the walks use (packed weights, both element types of C). Emulation (JSC_CPU_FAST=emulate, only where fast was
- * asked for) gives the numbers of the fast mode on any processor; it is for tests and slower than strict. */
+ * through the same code that the walks use (packed weights, both element types of C). Emulation (JSC_CPU_FAST=emulate) gives
+ * the numbers of the fast mode on any processor; it is for tests and slower than strict. */
 #include "cot_cpu.h"
 #include "cpu_internal.h"
 
@@ -73,8 +74,7 @@ done:
     return status;
 }
 
-/* Multiplies as the device now stands; an error is as good as a wrong product. */
-static bool multiplies_right(struct cpu_device *device)
+bool precision_multiplies_right(struct cpu_device *device)
 {
     struct check *check = NULL;
     bool right = false;
@@ -94,15 +94,15 @@ void precision_choose(struct cpu_device *device, jsc_precision wanted)
 {
     const char *how = env_get(ENV_CPU_FAST);
     set(device, JSC_PRECISION_STRICT, false);
-    if (wanted == JSC_PRECISION_STRICT)
+    if (wanted != JSC_PRECISION_FAST)
         return;
-    if (wanted == JSC_PRECISION_FAST && how != NULL && strcmp(how, "emulate") == 0) {
+    if (how != NULL && strcmp(how, "emulate") == 0) {
         set(device, JSC_PRECISION_FAST, false);
         return;
     }
     if (device->engine == NULL || !onednn_has_bf16(device->engine))
         return;
     set(device, JSC_PRECISION_FAST, true);
-    if (!multiplies_right(device))
+    if (!precision_multiplies_right(device))
         set(device, JSC_PRECISION_STRICT, false);
 }
