@@ -13,7 +13,7 @@ static const char translation[] = "22243,42,442,488,303,23,1207,299,707,20434,32
 
 static const char help[] =
     "usage: bench [--ops] [--all] [--attribute] [--mlp-forms] [--quick | --tokens N...] [--only NAME] [--model FILE] [--ids A,B,...]\n"
-    "             [--device NAME] [--precision NAME] [--threads N] [--seconds S] [--json]\n"
+    "             [--device NAME] [--precision NAME] [--threads N] [--memory BYTES] [--seconds S] [--json]\n"
     "\n"
     "Prints times against limits that the same run measures; docs/benchmarks.md says what the columns mean. Without a section: --ops and\n"
     "--attribute, a quarter of an hour on two cores.\n"
@@ -30,6 +30,7 @@ static const char help[] =
     "  --device NAME     cpu (default), ref, cuda\n"
     "  --precision NAME  strict (default) or fast\n"
     "  --threads N       default: OMP_NUM_THREADS, else all\n"
+    "  --memory BYTES    limit beyond the weights for whole models; default: what is free\n"
     "  --seconds S       spent on one row at least, default 0.3\n"
     "  --json            one JSON object a line\n"
     "\n"
@@ -52,6 +53,17 @@ static int positive(const char *text, const char *option)
     const int value = whole_number(text, option, 1, &end);
     if (*end != '\0') {
         (void)fprintf(stderr, "bench: --%s: %s is not a number\n", option, text);
+        exit(2);
+    }
+    return value;
+}
+
+static double amount(const char *text, const char *option, double least)
+{
+    char *end = NULL;
+    const double value = strtod(text, &end);
+    if (end == text || *end != '\0' || !(value >= least && value <= 1e15)) {
+        (void)fprintf(stderr, "bench: --%s: %s is not a number from %g to 1e15\n", option, text, least);
         exit(2);
     }
     return value;
@@ -98,7 +110,7 @@ struct sections {
     bool ops, all, attribute, mlp_forms, quick;
 };
 
-enum { OPS = 256, ALL, ATTRIBUTE, MLP_FORMS, QUICK, TOKENS, ONLY, MODEL, IDS, DEVICE, PRECISION, THREADS, SECONDS, JSON, HELP };
+enum { OPS = 256, ALL, ATTRIBUTE, MLP_FORMS, QUICK, TOKENS, ONLY, MODEL, IDS, DEVICE, PRECISION, THREADS, MEMORY, SECONDS, JSON, HELP };
 static const struct option options[] = {
     {"ops", no_argument, NULL, OPS},
     {"all", no_argument, NULL, ALL},
@@ -112,6 +124,7 @@ static const struct option options[] = {
     {"device", required_argument, NULL, DEVICE},
     {"precision", required_argument, NULL, PRECISION},
     {"threads", required_argument, NULL, THREADS},
+    {"memory", required_argument, NULL, MEMORY},
     {"seconds", required_argument, NULL, SECONDS},
     {"json", no_argument, NULL, JSON},
     {"help", no_argument, NULL, HELP},
@@ -158,8 +171,11 @@ static void take_option(int c, struct bench *bench, struct sections *s)
     case THREADS:
         bench->threads = positive(optarg, "threads");
         break;
+    case MEMORY:
+        bench->memory = (uint64_t)amount(optarg, "memory", 1.0);
+        break;
     case SECONDS:
-        bench->seconds = strtod(optarg, NULL);
+        bench->seconds = amount(optarg, "seconds", 0.0);
         break;
     case JSON:
         bench->json = true;

@@ -20,6 +20,7 @@ struct bench {
     const char *only;          /* NULL, or a part of the names of the rows wanted */
     jsc_precision precision;   /* as asked for; limits_measure() replaces it by what is in effect */
     int threads;               /* 0: the backend chooses */
+    uint64_t memory;           /* limit of whole models' requests; 0: what is free */
     double seconds;            /* spent on one row at least */
     bool json;
     int tokens[BENCH_TOKENS_MOST], n_tokens; /* prompt lengths */

@@ -181,15 +181,23 @@ def turn(hf, ours, choice, args, found):
     return agree
 
 
+def torch_product(seconds):
+    """GFLOP/s of PyTorch's product of the side that bench measures its own limit with."""
+    a, b = torch.rand(2048, 2048), torch.rand(2048, 2048)
+    return 2 * 2048**3 / best_of(lambda: a @ b, seconds)[0] * 1e-9
+
+
 def report(args, found, agree, ours, choice):
     """The table; every row's scores, then its ratio."""
     fast = ours.limits["precision"] == "fast"
     result = {"torch": torch.__version__, "transformers": transformers.__version__, "threads": args.threads, "device": ours.limits["device"],
-              "precision": ours.limits["precision"], "limit_gflops": ours.limits["gflops"], "rounds": args.rounds, "rows": {}}
+              "precision": ours.limits["precision"], "limit_gflops": ours.limits["gflops"],
+              "torch_limit_gflops": torch_product(1.0), "rounds": args.rounds, "rows": {}}
     if choice:
         result["torch_fisher"] = {"attention": choice[0], "chunk": choice[1], "share": args.share}
     print(f"\nPyTorch {torch.__version__}, {args.threads} threads; {ours.limits['device']}, {ours.limits['precision']}; best of {args.rounds} "
           f"rounds in turn\n{'':18} {'PyTorch s':>10} {'jscopes s':>10} {'ratio':>7} {'each round':>16} {'goal':>6} {'scores differ':>14}")
+    print(f"{'float32 product':18} {result['torch_limit_gflops']:10.1f} {result['limit_gflops']:10.1f} GFLOP/s, side 2048, at the end")
     for name, pairs in found.items():
         if not pairs:
             continue

@@ -144,6 +144,7 @@ void whole_time(struct whole *w, int n_tokens, struct row *row)
 {
     w->request.ids = w->ids;
     w->request.n_ids = (size_t)n_tokens;
+    w->request.memory_limit = w->bench->memory;
     plan(w, &w->plan);
     w->forward = w->backward = 1e30;
     w->backward_sum = 0.0;

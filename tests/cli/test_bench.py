@@ -134,7 +134,7 @@ class Bench(Case):
 
     def test_usage(self):
         for arguments in (("--no-such",), ("word",), ("--tokens", "0"), ("--tokens", "3x"), ("--ids", "1,,2"), ("--ids", "1;2"),
-                          ("--precision", "double"), ("--threads", "-1")):
+                          ("--precision", "double"), ("--threads", "-1"), ("--memory", "0"), ("--memory", "1x"), ("--seconds", "nan")):
             done = bench(*arguments)
             self.assertEqual((done.returncode, done.stdout), (2, b""), arguments)
             self.assertIn(b"bench: ", done.stderr)
