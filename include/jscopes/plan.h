@@ -31,8 +31,9 @@ typedef struct jsc_plan {
     uint64_t peak_bytes;     /**< trace + workspace + results: memory beyond the weights */
     uint64_t limit_bytes;    /**< the limit it was made for */
     double forward_flops, backward_flops;
+    int rhs_chunk;           /**< right-hand sides at once in the attention half of a block: at most chunk */
 } jsc_plan;
-#define JSC_PLAN_INIT {sizeof(jsc_plan), 0, 0, 0, 0, 0, 0, 0, 0, JSC_MLP_DIRECT, 0, 0, 0, 0, 0, 0, 0.0, 0.0}
+#define JSC_PLAN_INIT {sizeof(jsc_plan), 0, 0, 0, 0, 0, 0, 0, 0, JSC_MLP_DIRECT, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0}
 
 /**
  * jsc_plan_make: plan a request. request->ids may be NULL if only n_ids is known.

@@ -7,8 +7,8 @@
 static void put_plan_json(const jsc_plan *p)
 {
     printf("{\"tokens\": %d, \"prompt\": %d, \"sequences\": %d, \"right_hand_sides\": %d, \"chunk\": %d, \"chunks\": %d,\n"
-           " \"token_chunk\": %d, \"mlp_form\": \"%s\",\n",
-           p->n_tokens, p->n_prompt, p->sequences, p->right_hand_sides, p->chunk, p->chunks, p->token_chunk,
+           " \"token_chunk\": %d, \"rhs_chunk\": %d, \"mlp_form\": \"%s\",\n",
+           p->n_tokens, p->n_prompt, p->sequences, p->right_hand_sides, p->chunk, p->chunks, p->token_chunk, p->rhs_chunk,
            jsc_mlp_form_name(p->mlp_form));
     printf(" \"bytes\": {\"weights\": %" PRIu64 ", \"trace\": %" PRIu64 ", \"workspace\": %" PRIu64 ", \"results\": %" PRIu64
            ", \"peak\": %" PRIu64 ", \"limit\": %" PRIu64 "},\n",

@@ -13,8 +13,10 @@ struct work {
     int T;        /* tokens up to the (last) target position */
     int n_prompt; /* tokens of the prompt as given (dynamic rotary scaling looks at it); 0: T */
     int S;        /* sequences wanted in all (path: steps), each with its own forward */
-    int n_rhs;    /* right-hand sides in all, per sequence */
-    int chunk;    /* wanted B, 0: choose */
+    int n_rhs;    /* right-hand sides of one pull, per sequence */
+    int pulls;    /* of n_rhs each; 0: 1 (matrix of a scope with several: one for every position) */
+    bool stairs;  /* right-hand side i of a pull ends at token i, n_rhs = T (matrix): small chunks waste less */
+    int chunk;    /* at most this many at once, 0: choose */
     bool layers, gradients;
     int head_rows;       /* positions whose logits are wanted (matrix: T) */
     uint64_t host_bytes; /* of the scope's own arrays (Fisher factors, results) */
@@ -27,6 +29,7 @@ jsc_status plan_compute(const jsc_model *model, const struct work *work, jsc_pla
 struct trace_sizes {
     size_t S, T, B, N, M; /* N = S T, M = N B */
     size_t token_chunk;   /* tokens at once in the MLP half */
+    size_t rhs_chunk;     /* right-hand sides at once in the attention half */
     size_t levels;        /* block inputs whose squares are kept */
     enum mlp_form form;
     bool backward; /* false: forward only */
@@ -34,8 +37,17 @@ struct trace_sizes {
 /* The sizes that a plan means. */
 jsc_status plan_sizes(const jsc_model *model, const jsc_plan *plan, struct trace_sizes *out, jsc_error *error);
 
-/* mlp_form.c: the cheapest exact form of the MLP's VJP for B right-hand sides. */
-enum mlp_form mlp_form_choose(const jsc_model *model, int B);
+/* n in as few parts of at most `most` as possible, all alike: a short last part would waste the hardware. */
+static inline size_t equal_part(size_t n, size_t most)
+{
+    const size_t parts = most < 1 ? n : (n + most - 1) / most;
+    return parts < 1 ? 1 : (n + parts - 1) / parts;
+}
+
+/* mlp_form.c: the cheapest exact form of the MLP's VJP for N tokens with B right-hand sides each. */
+enum mlp_form mlp_form_choose(const jsc_model *model, int N, int B);
+/* What pulling B right-hand sides through S sequences of T tokens costs, in FLOPs of a large product. */
+double pull_cost(const jsc_model *model, int S, int T, int B);
 /* FLOPs of pulling one token's B rows through one MLP. */
 double mlp_form_flops(enum mlp_form form, double B, double d, double f, bool gated);
 
@@ -67,7 +79,8 @@ struct trace {
     dptr act, wide, wide_act, o_act, z; /* forward scratch: [N][d] ACT, [N][2f] REAL, [N][f] ACT, [N][H h] ACT, [V] REAL */
     /* VJP: R [M][d] REAL, G [M][d] COT (R if one_type); the rest is scratch of one half of a block */
     dptr R, G, dn, da, dgu, dout, dqkv, scratch;
-    size_t chunk_rows, half_bytes; /* rows that da and dgu hold; bytes from da on, which the two halves and a collapse share */
+    size_t mlp_rows, slab_rows;       /* rows that dn, da, dgu hold in the MLP half; dn, dout, dqkv in the attention half */
+    size_t half_bytes, scratch_bytes; /* from dn on, which the two halves and a collapse share; of scratch */
     dptr top_R, top_G, tok; /* rows of the target position: [S B][d], int32 [S B] */
     dptr squares;           /* double [levels][M] */
     dptr memory;            /* the one block on the device */

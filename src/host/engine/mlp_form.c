@@ -1,4 +1,4 @@
-/* mlp_form.c: direct, half or full: which exact form of the MLP's VJP is cheapest for B right-hand sides (docs/math.md). */
+/* mlp_form.c: what a pull-back costs: which exact form of the MLP's VJP is cheapest for B right-hand sides (docs/math.md). */
 #include "engine_internal.h"
 
 const char *jsc_mlp_form_name(jsc_mlp_form form)
@@ -21,21 +21,51 @@ double mlp_form_flops(enum mlp_form form, double B, double d, double f, bool gat
     return 2.0 * d * d * f + 2.0 * B * d * d;
 }
 
-/* Cost in units of a GEMM's FLOP. Making W_t touches 3 d f numbers a token, each as dear as 21 FLOPs of a large GEMM; the smaller GEMMs
- * of a collapse run 15 % slower than one large one. Measured 2026-11-25 on two Zen 2 cores, SmolLM2 (d 576, f 1536), T = 23: half
- * overtakes direct at 45 right-hand sides, full overtakes half at 340. */
-static double cost(enum mlp_form form, double B, double d, double f, bool gated)
+/* What work costs beside the FLOPs of large products, in FLOPs of a large product. One place, measured by bench (docs/math.md). */
+struct costs {
+    double mix;       /* an element of W_t: made from gate and up, stored, read by a product */
+    double small;     /* a FLOP of a collapse, whose products are one token's */
+    double rows;      /* a product of M rows takes the time of M + rows: its weights come from memory */
+    double attention; /* a FLOP of attention's pull-back */
+    double score;     /* an element of P, made once for a chunk of right-hand sides */
+};
+/* 2026-11-25, two Zen 2 cores, SmolLM2 (d 576, f 1536), T = 23: half overtakes direct at 45 right-hand sides, full overtakes half at 340. */
+static const struct costs strict = {.mix = 63.0, .small = 1.15, .rows = 24.0, .attention = 1.6, .score = 100.0};
+/* Products alone are quicker: two to three times where the processor multiplies bf16. */
+static const struct costs fast = {.mix = 140.0, .small = 1.3, .rows = 48.0, .attention = 3.5, .score = 220.0};
+
+static const struct costs *costs_of(const jsc_model *m)
 {
-    const double flops = mlp_form_flops(form, B, d, f, gated);
-    return form == MLP_DIRECT ? flops : 1.15 * flops + 21.0 * 3.0 * d * f;
+    return m->device->precision == JSC_PRECISION_FAST ? &fast : &strict;
 }
 
-enum mlp_form mlp_form_choose(const jsc_model *model, int B)
+/* The MLP half of one block for N tokens. */
+static double mlp_cost(const jsc_model *m, enum mlp_form form, double N, double B)
+{
+    const struct costs *c = costs_of(m);
+    const double d = m->d, f = m->f;
+    const bool gated = m->family->gated;
+    const double reading = mlp_form_flops(MLP_DIRECT, c->rows, d, f, gated);
+    if (form == MLP_DIRECT)
+        return reading + N * mlp_form_flops(form, B, d, f, gated);
+    return reading + N * (c->small * mlp_form_flops(form, B, d, f, gated) + c->mix * d * f);
+}
+
+enum mlp_form mlp_form_choose(const jsc_model *m, int N, int B)
 {
     enum mlp_form best = MLP_DIRECT;
-    const bool gated = model->family->gated;
     for (int form = MLP_HALF; form <= MLP_FULL; form++)
-        if (cost((enum mlp_form)form, B, model->d, model->f, gated) < cost(best, B, model->d, model->f, gated))
+        if (mlp_cost(m, (enum mlp_form)form, N, B) < mlp_cost(m, best, N, B))
             best = (enum mlp_form)form;
     return best;
+}
+
+double pull_cost(const jsc_model *m, int S, int T, int B)
+{
+    const struct costs *c = costs_of(m);
+    const double N = (double)S * T, d = m->d, q = (double)m->H * m->h, kv = (double)m->K * m->h;
+    const double linear = 2.0 * d * (2.0 * q + 2.0 * kv) * (N * B + c->rows);
+    const double pairs = N * T / 2.0; /* that are visible */
+    const double attention = pairs * (c->attention * 8.0 * B * q + c->score * m->H);
+    return m->L * (linear + attention + mlp_cost(m, mlp_form_choose(m, S * T, B), N, B));
 }

@@ -1,12 +1,18 @@
 /* plan.c: sizes, bytes, chunks and forms of a request, before anything is allocated: a pure function of (model, work, limit). */
 #include "engine_internal.h"
 
+#include <limits.h>
+#include <math.h>
 #include <string.h>
 
-/* Without a wish of the caller, stay where larger chunks gain nothing more. */
-#define SOFT_BYTES     ((uint64_t)2 << 30)
-#define PATH_ROWS      1024               /* token rows of one forward of several sequences: weights are read once for all of them */
-#define MLP_HALF_BYTES ((size_t)64 << 20) /* da and dgu of one token chunk: they should meet in the last cache */
+/* Without a limit of the caller. Not what is free: the same request must be cut the same way, to the same bits, on a busy machine too. */
+#define SOFT_BYTES ((uint64_t)4 << 30)
+#define PATH_ROWS  1024               /* token rows of one forward of several sequences: weights are read once for all of them */
+#define MLP_BYTES  ((size_t)64 << 20) /* dn, da and dgu of one token chunk: thousands of rows a product, which gain nothing beyond */
+/* dn, dout and dqkv of one slab: attention makes P once for it, and a product has one token's rows of it */
+#define SLAB_BYTES ((size_t)256 << 20)
+#define CHOICES    160  /* chunk sizes looked at */
+#define NEAR_COST  1.02 /* of the cheapest: then less memory is better */
 
 jsc_status plan_sizes(const jsc_model *m, const jsc_plan *plan, struct trace_sizes *z, jsc_error *error)
 {
@@ -14,7 +20,8 @@ jsc_status plan_sizes(const jsc_model *m, const jsc_plan *plan, struct trace_siz
     z->levels = plan->levels > 1 ? (size_t)plan->levels : 1;
     z->form = (enum mlp_form)plan->mlp_form;
     z->token_chunk = (size_t)plan->token_chunk;
-    if (m == NULL || plan->sequences < 1 || plan->n_tokens < 1 || plan->chunk < 1 || plan->token_chunk < 1)
+    z->rhs_chunk = (size_t)plan->rhs_chunk;
+    if (m == NULL || plan->sequences < 1 || plan->n_tokens < 1 || plan->chunk < 1 || plan->token_chunk < 1 || plan->rhs_chunk < 1)
         return status_set(error, JSC_E_INTERNAL, "plan of %d sequences, %d tokens, %d right-hand sides", plan->sequences, plan->n_tokens,
                           plan->chunk);
     if (!size_mul(z->S, z->T, &z->N) || !size_mul(z->N, z->B, &z->M) || z->M > INT32_MAX)
@@ -23,14 +30,56 @@ jsc_status plan_sizes(const jsc_model *m, const jsc_plan *plan, struct trace_siz
     return JSC_OK;
 }
 
-/* Bytes of da and dgu for one token. */
-static size_t mlp_bytes(const jsc_model *m, size_t B, size_t cot)
+static int saturate(uint64_t n)
 {
-    return B * (size_t)m->f * (m->family->gated ? 3 : 2) * cot;
+    return n > INT_MAX ? INT_MAX : (int)n;
 }
 
-/* Fills chunk-dependent fields of the plan and returns the bytes beyond the weights; SIZE_MAX if they cannot be addressed. */
-static uint64_t measure(const jsc_model *m, const struct work *work, int S, int B, jsc_plan *plan)
+static int pulls_of(const struct work *work)
+{
+    return work->pulls > 0 ? work->pulls : 1;
+}
+
+/* Bytes of one row in the MLP half (dn, da, dgu) and in the attention half (dn, dout, dqkv). */
+static size_t mlp_row(const jsc_model *m)
+{
+    return ((size_t)m->d + (size_t)m->f * (m->family->gated ? 3 : 2)) * m->load_stream->size_of[ROLE_COT];
+}
+
+static size_t attention_row(const jsc_model *m)
+{
+    return ((size_t)m->d + 2 * ((size_t)m->H + (size_t)m->K) * (size_t)m->h) * m->load_stream->size_of[ROLE_COT];
+}
+
+/* S sequences and B right-hand sides at once, in pieces whose workspace keeps to share of what is usual. */
+struct cut {
+    int S, B;
+    size_t share; /* 1: as usual, 0: as small as possible */
+};
+
+static void fill_cut(const jsc_model *m, const struct work *work, const struct cut *cut, jsc_plan *plan)
+{
+    const size_t N = (size_t)cut->S * (size_t)work->T, B = (size_t)cut->B;
+    plan->sequences = cut->S;
+    plan->chunk = cut->B;
+    plan->chunks = (work->n_rhs + cut->B - 1) / cut->B * pulls_of(work);
+    plan->mlp_form = (jsc_mlp_form)mlp_form_choose(m, (int)N, cut->B);
+    plan->token_chunk = (int)equal_part(N, cut->share * MLP_BYTES / mlp_row(m) / B);
+    plan->rhs_chunk = (int)equal_part(B, cut->share * SLAB_BYTES / attention_row(m) / N);
+}
+
+/* The most rows of one product: the forward's, a token chunk's, a slab's, the top block's. */
+static size_t most_rows(const struct trace_sizes *z)
+{
+    const size_t rows[] = {z->N, z->token_chunk * z->B, z->N * z->rhs_chunk, z->S * z->B};
+    size_t most = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        most = rows[i] > most ? rows[i] : most;
+    return most;
+}
+
+/* Fills the plan for a cut and returns the bytes beyond the weights; UINT64_MAX if they cannot be addressed. */
+static uint64_t measure(const jsc_model *m, const struct work *work, const struct cut *cut, jsc_plan *plan)
 {
     struct trace dry = {0};
     struct trace_sizes z;
@@ -38,14 +87,7 @@ static uint64_t measure(const jsc_model *m, const struct work *work, int S, int 
     const size_t *size_of = m->load_stream->size_of;
     const bool one_type = m->load_stream->one_type;
 
-    plan->sequences = S;
-    plan->chunk = B;
-    plan->chunks = (work->n_rhs + B - 1) / B;
-    plan->mlp_form = (jsc_mlp_form)mlp_form_choose(m, B);
-    const size_t per_token = mlp_bytes(m, (size_t)B, size_of[ROLE_COT]), rows = (size_t)S * (size_t)work->T;
-    size_t tokens = per_token > 0 ? MLP_HALF_BYTES / per_token : rows;
-    tokens = tokens < 1 ? 1 : tokens > rows ? rows : tokens;
-    plan->token_chunk = (int)tokens;
+    fill_cut(m, work, cut, plan);
     if (plan_sizes(m, plan, &z, NULL) != JSC_OK)
         return UINT64_MAX;
     trace_layout(&dry, m, &z, size_of, one_type, &whole);
@@ -53,8 +95,7 @@ static uint64_t measure(const jsc_model *m, const struct work *work, int S, int 
     trace_layout(&dry, m, &z, size_of, one_type, &forward);
     if (whole.used == SIZE_MAX || forward.used == SIZE_MAX)
         return UINT64_MAX;
-    const size_t gemm_rows = z.M > z.N ? z.M : z.N;
-    const size_t library = m->ops->stream_scratch(m->device, gemm_rows, (size_t)m->f * 2, (size_t)m->d);
+    const size_t library = m->ops->stream_scratch(m->device, most_rows(&z), (size_t)m->f * 2, (size_t)m->d);
     plan->trace_bytes = forward.used;
     plan->workspace_bytes = (uint64_t)(whole.used - forward.used) + library;
     /* the host's copies: block inputs, cotangents, sums, gradients of one chunk; logits, slopes, probabilities */
@@ -68,13 +109,71 @@ static uint64_t measure(const jsc_model *m, const struct work *work, int S, int 
 /* FLOPs of linear layers, attention and head. */
 static void count_flops(const jsc_model *m, const struct work *work, jsc_plan *plan)
 {
-    const double T = work->T, S = work->S, d = m->d, f = m->f, q = (double)m->H * m->h, kv = (double)m->K * m->h, L = m->L, B = work->n_rhs;
+    const double T = work->T, S = work->S, d = m->d, f = m->f, q = (double)m->H * m->h, kv = (double)m->K * m->h, L = m->L;
     const double attention = 2.0 * d * (2.0 * q + 2.0 * kv), mlp = 2.0 * d * f * (m->family->gated ? 3.0 : 2.0);
     plan->forward_flops = S * (L * T * (attention + mlp + 2.0 * T * q) + 2.0 * m->V * d * work->head_rows);
-    const double mlp_vjp = mlp_form_flops((enum mlp_form)plan->mlp_form, plan->chunk, d, f, m->family->gated) * plan->chunks;
-    /* the top block's MLP and output projection see one token only */
-    plan->backward_flops = S *
-                           ((L - 1.0) * T * (mlp_vjp + B * attention) + T * B * 2.0 * d * (q + 2.0 * kv) + L * B * 8.0 * T * T * q * 0.5);
+    plan->backward_flops = 0.0;
+    for (int first = 0; first < work->n_rhs; first += plan->chunk) {
+        const double B = work->n_rhs - first < plan->chunk ? work->n_rhs - first : plan->chunk;
+        const double t = work->stairs ? (double)first + B : T; /* tokens up to the chunk's last target */
+        /* the top block's MLP and output projection see one token only */
+        plan->backward_flops += S * ((L - 1.0) * t *
+                                         (mlp_form_flops((enum mlp_form)plan->mlp_form, B, d, f, m->family->gated) + B * attention) +
+                                     t * B * 2.0 * d * (q + 2.0 * kv) + L * B * 4.0 * t * t * q);
+    }
+    if (pulls_of(work) > 1) /* one for every position: half the tokens, a third of their pairs; the larger part counts */
+        plan->backward_flops *= 0.5 * pulls_of(work);
+}
+
+/* In units of pull_cost: all chunks of B. */
+static double total_cost(const jsc_model *m, const struct work *work, const struct cut *cut)
+{
+    const double batches = (work->S + cut->S - 1) / cut->S;
+    const int chunks = (work->n_rhs + cut->B - 1) / cut->B;
+    double cost = 0.0;
+    if (!work->stairs)
+        return batches * chunks * pull_cost(m, cut->S, work->T, cut->B);
+    for (int end = cut->B; end - cut->B < work->n_rhs; end += cut->B)
+        cost += pull_cost(m, 1, end < work->T ? end : work->T, cut->B);
+    return batches * cost;
+}
+
+/* Of the equal chunks that fit, the one with the least memory among those that cost about as little as any. false: none fits. */
+static bool choose_chunk(const jsc_model *m, const struct work *work, uint64_t limit, struct cut *cut, jsc_plan *plan)
+{
+    struct choice {
+        int B;
+        uint64_t need;
+        double cost;
+    } choices[CHOICES];
+    int n = 0, last = 0;
+    double least = INFINITY;
+
+    for (int chunks = 1; n < CHOICES && last != 1; chunks += 1 + chunks / 32) { /* every count of few chunks, then 3 % more each time */
+        cut->B = (int)equal_part((size_t)work->n_rhs, ((size_t)work->n_rhs + (size_t)chunks - 1) / (size_t)chunks);
+        if (work->chunk > 0 && cut->B > work->chunk)
+            cut->B = work->chunk;
+        if (cut->B == last)
+            continue;
+        last = cut->B;
+        choices[n] = (struct choice){cut->B, measure(m, work, cut, plan), total_cost(m, work, cut)};
+        if (choices[n].need > limit)
+            continue;
+        least = choices[n].cost < least ? choices[n].cost : least;
+        n++;
+        if (work->chunk > 0)
+            break; /* the largest that fits, as wished */
+    }
+    if (n == 0)
+        return false;
+    const double enough = work->stairs ? least : NEAR_COST * least; /* chunks of stairs are small as they are */
+    const struct choice *best = NULL;
+    for (int i = 0; i < n; i++)
+        if (choices[i].cost <= enough && (best == NULL || choices[i].need < best->need))
+            best = &choices[i];
+    cut->B = best->B;
+    (void)measure(m, work, cut, plan);
+    return true;
 }
 
 jsc_status plan_compute(const jsc_model *m, const struct work *work, jsc_plan *plan, jsc_error *error)
@@ -86,23 +185,21 @@ jsc_status plan_compute(const jsc_model *m, const struct work *work, jsc_plan *p
     plan->size = size;
     plan->n_tokens = work->T;
     plan->n_prompt = work->n_prompt > 0 ? work->n_prompt : work->T;
-    plan->right_hand_sides = work->n_rhs;
+    plan->right_hand_sides = saturate((uint64_t)work->n_rhs * (uint64_t)pulls_of(work));
     plan->levels = work->layers ? m->L : 1;
     plan->weight_bytes = m->weight_bytes;
     plan->limit_bytes = work->limit > 0 ? work->limit : (uint64_t)m->ops->memory_left(m->device) / 10 * 9;
 
-    int S = work->S, B = work->chunk > 0 && work->chunk < work->n_rhs ? work->chunk : work->n_rhs;
-    while (S > 1 && (uint64_t)S * (uint64_t)work->T > PATH_ROWS)
-        S = (S + 1) / 2;
-    const uint64_t soft = plan->limit_bytes < SOFT_BYTES ? plan->limit_bytes : SOFT_BYTES;
-    uint64_t need = measure(m, work, S, B, plan);
-    while (need > (work->chunk > 0 ? plan->limit_bytes : soft) && (S > 1 || B > 1)) {
-        if (B > 1)
-            B = (B + 1) / 2;
-        else
-            S = (S + 1) / 2;
-        need = measure(m, work, S, B, plan);
+    struct cut cut = {.S = (int)equal_part((size_t)work->S, PATH_ROWS / (size_t)work->T), .share = 1};
+    const uint64_t soft = work->limit > 0 || plan->limit_bytes < SOFT_BYTES ? plan->limit_bytes : SOFT_BYTES;
+    bool fits = choose_chunk(m, work, soft, &cut, plan);
+    while (!fits && cut.S > 1) {
+        cut.S = (cut.S + 1) / 2;
+        fits = choose_chunk(m, work, soft, &cut, plan);
     }
+    if (!fits)
+        cut = (struct cut){.S = 1, .B = 1, .share = 0};
+    const uint64_t need = measure(m, work, &cut, plan);
     if (need > plan->limit_bytes)
         return status_set(error, JSC_E_MEMORY,
                           "%d tokens need %" PRIu64 " bytes beyond the weights even with one right-hand side at once, the limit is %" PRIu64

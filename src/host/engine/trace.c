@@ -63,7 +63,7 @@ static void layout_backward(struct trace *t, const jsc_model *m, const struct tr
     const size_t M = z->M, B = z->B, d = (size_t)m->d, f = (size_t)m->f, q = (size_t)m->H * (size_t)m->h,
                  W = q + 2 * (size_t)m->K * (size_t)m->h;
     const size_t real = size_of[ROLE_REAL], cot = size_of[ROLE_COT], up = m->family->gated ? 2 : 1;
-    const size_t top = z->S * B, chunk_rows = larger(times(z->token_chunk, B), top);
+    const size_t top = z->S * B, mlp_rows = larger(times(z->token_chunk, B), top), slab_rows = times(z->N, z->rhs_chunk);
     struct arena half;
     size_t end = 0;
 
@@ -73,25 +73,26 @@ static void layout_backward(struct trace *t, const jsc_model *m, const struct tr
     t->top_G = one_type ? t->top_R : arena_push(arena, times(top, d), cot);
     t->tok = arena_push(arena, top, sizeof(int32_t));
     t->squares = arena_push(arena, times(z->levels, M), sizeof(double));
-    t->dn = arena_push(arena, times(M, d), cot);
     /* the two halves of a block take turns in the rest */
     half = *arena;
-    t->da = arena_push(&half, times(chunk_rows, f), cot);
-    t->dgu = arena_push(&half, times(chunk_rows, up * f), cot);
+    t->dn = arena_push(&half, times(mlp_rows, d), cot);
+    t->da = arena_push(&half, times(mlp_rows, f), cot);
+    t->dgu = arena_push(&half, times(mlp_rows, up * f), cot);
     end = half.used;
     half = *arena;
-    t->dout = arena_push(&half, times(M, q), cot);
-    t->dqkv = arena_push(&half, times(M, W), cot);
-    const size_t attention = m->ops->attention_vjp_scratch(m->device, (int)z->S, (int)z->T, (int)B, m->H, m->K, m->h);
-    t->scratch = arena_push(&half, attention, 1);
+    (void)arena_push(&half, times(slab_rows, d), cot); /* dn */
+    t->dout = arena_push(&half, times(slab_rows, q), cot);
+    t->dqkv = arena_push(&half, times(slab_rows, W), cot);
+    t->scratch_bytes = m->ops->attention_vjp_scratch(m->device, (int)z->S, (int)z->T, (int)z->rhs_chunk, m->H, m->K, m->h);
+    t->scratch = arena_push(&half, t->scratch_bytes, 1);
     end = larger(end, half.used);
-    if (z->form != MLP_DIRECT) {
-        /* a collapse never runs beside attention: its scratch may begin where the halves begin */
+    if (z->form != MLP_DIRECT) { /* in the place of dn, da and dgu */
         half = *arena;
         (void)arena_push(&half, m->ops->mlp_collapse_scratch(m->device, z->form, z->token_chunk, (int)B, m->d, m->f), 1);
         end = larger(end, half.used);
     }
-    t->chunk_rows = chunk_rows;
+    t->mlp_rows = mlp_rows;
+    t->slab_rows = slab_rows;
     t->half_bytes = end - arena->used;
     arena->used = end;
 }

@@ -1,7 +1,9 @@
 /* vjp.c: the pull-back walk: a block of cotangents goes from the final hidden state to every block's input.
  *
  * Rows are (s T + t) B + b. In the top block only the target position's rows are non-zero until attention spreads them: its MLP and
- * output projection work on S B rows ("top"). Tokens after the last target of a chunk are not touched at all. */
+ * output projection work on S B rows ("top"). Tokens after the last target of a chunk are not touched at all.
+ * Only R lives through a block. An MLP is local to a token: it takes some tokens with all their right-hand sides at a time. Attention is
+ * local to a right-hand side: it takes a slab of them with all tokens at a time. */
 #include "engine_internal.h"
 
 #include <math.h>
@@ -17,6 +19,7 @@ struct walk {
     size_t N, M, top;   /* S T, N B, S B */
     enum mlp_form form; /* for this pull's B, which may be smaller than what was planned */
     size_t tokens;      /* at once in the MLP half */
+    int slab;           /* right-hand sides at once in the attention half */
     bool check;         /* look at R after every half, to name the place where it broke */
 };
 
@@ -76,14 +79,17 @@ done:
     return status;
 }
 
-/* Fewer right-hand sides than planned may be cheaper another way, as far as the planned scratch allows. */
-static void choose_mlp(struct walk *w)
+/* Fewer right-hand sides or tokens than planned may be cheaper another way and in fewer pieces, as far as the planned scratch allows. */
+static void choose_pieces(struct walk *w)
 {
     const struct trace *t = w->t;
-    const size_t rows = t->chunk_rows / (size_t)w->B;
-    w->tokens = rows < 1 ? 1 : rows > w->N ? w->N : rows;
-    w->form = w->B == t->B ? t->sizes.form : mlp_form_choose(w->m, w->B);
-    if (w->form != MLP_DIRECT && w->ops->mlp_collapse_scratch(w->m->device, w->form, w->tokens, w->B, w->m->d, w->m->f) > t->half_bytes)
+    const jsc_model *m = w->m;
+    w->tokens = equal_part(w->N, t->mlp_rows / (size_t)w->B);
+    w->slab = (int)equal_part((size_t)w->B, t->slab_rows / w->N);
+    if (w->ops->attention_vjp_scratch(m->device, w->S, w->T, w->slab, m->H, m->K, m->h) > t->scratch_bytes)
+        w->slab = (int)equal_part((size_t)w->B, t->sizes.rhs_chunk);
+    w->form = w->B == t->B ? t->sizes.form : mlp_form_choose(m, (int)w->N, w->B);
+    if (w->form != MLP_DIRECT && w->ops->mlp_collapse_scratch(m->device, w->form, w->tokens, w->B, m->d, m->f) > t->half_bytes)
         w->form = MLP_DIRECT;
 }
 
@@ -123,7 +129,7 @@ static jsc_status mlp_half(const struct walk *w, int l, jsc_error *error)
                                                            .R = t->R,
                                                            .G = t->G,
                                                            .ss = NULL,
-                                                           .scratch = t->da},
+                                                           .scratch = t->dn},
                                  error));
     }
     TRY(check_finite(w, t->R, w->M, l, "the MLP", error));
@@ -158,32 +164,35 @@ done:
     return status;
 }
 
-/* dout -> dqkv -> R += norm_vjp(Wqkv^T dqkv); squares of R's rows where they are wanted. */
-static jsc_status attention_half(const struct walk *w, int l, bool top, jsc_error *error)
+/* dout -> dqkv -> R += norm_vjp(Wqkv^T dqkv) for right-hand sides b0 .. b0+n-1; squares of R's rows (of all of them) or NULL. */
+static jsc_status attention_slab(const struct walk *w, int l, int b0, int n, dptr squares, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     struct trace *t = w->t;
     const jsc_model *m = w->m;
     const struct block *b = &m->blocks[l];
     const struct layer_trace *lt = &t->layers[l];
-    const int W = (m->H + 2 * m->K) * m->h;
-    const bool wanted = w->p->sums != NULL && (l == 0 || w->p->layers);
-    const dptr squares = wanted ? (char *)t->squares + (w->p->layers ? (size_t)l : 0) * w->M * sizeof(double) : NULL;
+    const bool top = l == m->L - 1;
+    const int W = (m->H + 2 * m->K) * m->h, of = n < w->B ? w->B : 0; /* whole blocks are plain rows */
+    const size_t rows = w->N * (size_t)n, out_rows = top ? (size_t)w->S * (size_t)n : rows;
 
     TRY(w->ops->matmul_vjp(
-        t->stream, &(struct op_matmul_vjp){.n = top ? w->top : w->M, .w = b->o, .dy = top ? t->top_G : t->G, .dx = t->dout}, error));
+        t->stream,
+        &(struct op_matmul_vjp){
+            .n = out_rows, .w = b->o, .dy = top ? t->top_G : t->G, .dx = t->dout, .slab = {.n = out_rows, .B = n, .of = of, .b0 = b0}},
+        error));
     TRY(w->ops->attention_vjp(t->stream,
                               &(struct op_attention_vjp){.S = w->S,
                                                          .T = w->T,
-                                                         .B = w->B,
+                                                         .B = n,
                                                          .H = m->H,
                                                          .K = m->K,
                                                          .h = m->h,
                                                          .window = b->window,
                                                          .scale = m->scale,
                                                          .cap = m->attn_cap,
-                                                         .pos = top ? w->p->pos : NULL,
-                                                         .last = top ? NULL : w->p->pos,
+                                                         .pos = top ? w->p->pos + b0 : NULL,
+                                                         .last = top ? NULL : w->p->pos + b0,
                                                          .qkv = lt->qkv,
                                                          .o = lt->o,
                                                          .lse = lt->lse,
@@ -193,9 +202,9 @@ static jsc_status attention_half(const struct walk *w, int l, bool top, jsc_erro
                               error));
     if (b->rotary)
         TRY(w->ops->rope_vjp(t->stream,
-                             &(struct op_rope_vjp){.n = w->M,
+                             &(struct op_rope_vjp){.n = rows,
                                                    .T = w->T,
-                                                   .B = w->B,
+                                                   .B = n,
                                                    .heads = m->H + m->K,
                                                    .h = m->h,
                                                    .rot = m->rot,
@@ -205,9 +214,9 @@ static jsc_status attention_half(const struct walk *w, int l, bool top, jsc_erro
                                                    .cos = t->cos,
                                                    .sin = t->sin},
                              error));
-    TRY(w->ops->matmul_vjp(t->stream, &(struct op_matmul_vjp){.n = w->M, .w = b->qkv, .dy = t->dqkv, .dx = t->dn}, error));
+    TRY(w->ops->matmul_vjp(t->stream, &(struct op_matmul_vjp){.n = rows, .w = b->qkv, .dy = t->dqkv, .dx = t->dn}, error));
     TRY(w->ops->norm_vjp(t->stream,
-                         &(struct op_norm_vjp){.rows = {.n = w->M, .B = w->B},
+                         &(struct op_norm_vjp){.rows = {.n = rows, .B = n, .of = of, .b0 = b0},
                                                .d = m->d,
                                                .kind = m->family->norm,
                                                .x = lt->x_in,
@@ -219,7 +228,20 @@ static jsc_status attention_half(const struct walk *w, int l, bool top, jsc_erro
                                                .G = t->G,
                                                .ss = squares},
                          error));
-    TRY(check_finite(w, t->R, w->M, l, "attention", error));
+done:
+    return status;
+}
+
+/* The attention half of a block, a slab of right-hand sides (with all tokens) at a time. */
+static jsc_status attention_half(const struct walk *w, int l, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const bool wanted = w->p->sums != NULL && (l == 0 || w->p->layers);
+    const dptr squares = wanted ? (char *)w->t->squares + (w->p->layers ? (size_t)l : 0) * w->M * sizeof(double) : NULL;
+
+    for (int b0 = 0; b0 < w->B; b0 += w->slab)
+        TRY(attention_slab(w, l, b0, w->B - b0 < w->slab ? w->B - b0 : w->slab, squares, error));
+    TRY(check_finite(w, w->t->R, w->M, l, "attention", error));
     TRY(tell_level(w, l, error));
 done:
     return status;
@@ -268,8 +290,7 @@ static jsc_status run(const struct walk *w, jsc_error *error)
     TRY(w->ops->put_bytes(t->stream, t->tok, tok, w->top * sizeof *tok, error));
     TRY(top_half(w, error));
     for (int l = w->m->L - 1; l >= 0; l--) {
-        const bool top = l == w->m->L - 1;
-        if (!top)
+        if (l < w->m->L - 1)
             TRY(mlp_half(w, l, error));
         else
             TRY(w->ops->scatter(
@@ -277,7 +298,7 @@ static jsc_status run(const struct walk *w, jsc_error *error)
                 &(struct op_scatter){
                     .rows = {.n = w->top, .B = w->B, .tok = t->tok}, .N = w->N, .d = w->m->d, .src = t->top_R, .R = t->R, .G = t->G},
                 error));
-        TRY(attention_half(w, l, top, error));
+        TRY(attention_half(w, l, error));
         if (w->p->tick != NULL)
             TRY(w->p->tick(w->p->tick_user, (double)(w->m->L - l) / (double)w->m->L, error));
     }
@@ -322,7 +343,7 @@ jsc_status vjp_pull(struct trace *t, const struct pull *p, jsc_error *error)
     w.N = (size_t)w.S * (size_t)w.T;
     w.M = w.N * (size_t)w.B;
     w.top = (size_t)w.S * (size_t)w.B;
-    choose_mlp(&w);
+    choose_pieces(&w);
     if (p->B > t->largest_B)
         t->largest_B = p->B, t->largest_form = w.form;
     TRY(run(&w, error));
@@ -345,8 +366,7 @@ jsc_status head_cotangents(struct trace *t, size_t n, const size_t *start, const
 {
     jsc_status status = JSC_OK;
     const jsc_model *m = t->model;
-    /* dn holds M >= S B rows: enough for a chunk of right-hand sides at a time */
-    const size_t rows = t->sizes.M;
+    const size_t rows = t->mlp_rows; /* of dn */
 
     for (size_t first = 0; first < n; first += rows) {
         const size_t count = first + rows < n ? rows : n - first;

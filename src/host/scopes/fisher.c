@@ -118,7 +118,7 @@ static jsc_status run_matrix(struct job *job, jsc_error *error)
     jsc_status status = JSC_OK;
     const size_t n = (size_t)job->n;
 
-    job->total = job->done + (double)job->p * job->work.n_rhs / job->T;
+    job->total = job->done + (double)job->p * job->work.n_rhs;
     for (int q = 0; q < job->p; q++)
         TRY(matrix_row(job, q, error));
     memcpy(job->out->matrix + (size_t)job->p * n, job->out->scores, n * sizeof *job->out->scores);

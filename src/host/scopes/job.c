@@ -1,14 +1,8 @@
 /* job.c: a request being answered: sizing, trace and buffers, forward, chunks of right-hand sides, progress. */
 #include "scopes_internal.h"
 
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
-
-static int saturate(uint64_t n)
-{
-    return n > INT_MAX ? INT_MAX : (int)n;
-}
 
 jsc_status job_size(struct job *job, bool planning, jsc_error *error)
 {
@@ -34,9 +28,10 @@ jsc_status job_size(struct job *job, bool planning, jsc_error *error)
     const uint64_t n = r->n_ids, rows = r->n_targets > 0 ? r->n_targets : r->n_directions > 0 ? r->n_directions : 1;
     uint64_t numbers = rows * n * (1 + (r->layers ? (uint64_t)m->L : 0)) + rows * (uint64_t)m->d; /* scores, layers, cotangents */
     if (r->matrix) {
-        const uint64_t each = (uint64_t)job->work.n_rhs;
         numbers += n * n + (uint64_t)job->T * (uint64_t)m->d;
-        job->work.n_rhs = saturate(each * (uint64_t)job->T);
+        job->work.stairs = job->work.n_rhs == 1; /* all positions in one pull; several right-hand sides: a pull for each position */
+        job->work.n_rhs = job->work.stairs ? job->T : job->work.n_rhs;
+        job->work.pulls = job->work.stairs ? 1 : job->T;
     }
     job->work.host_bytes += sizeof(double) * numbers;
 done:
@@ -102,7 +97,7 @@ jsc_status job_tick(void *user, double share, jsc_error *error)
 jsc_status job_pull(struct job *job, int n, const double *cotangents, const int32_t *pos, pull_sink sink, void *user, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    const int chunk = job->plan.chunk;
+    const int chunk = (int)equal_part((size_t)n, (size_t)job->plan.chunk);
     int32_t *at_p = NULL;
 
     TRY(mem_new(&at_p, (size_t)chunk, error));

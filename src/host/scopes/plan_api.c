@@ -44,6 +44,7 @@ size_t jsc_plan_print(const jsc_plan *plan, char *buffer, size_t capacity)
                   plan->chunk);
     strbuf_printf(&s, "block inputs      %d %s kept\n", plan->levels, plan->levels == 1 ? "level" : "levels");
     strbuf_printf(&s, "MLP               %s form, %d tokens at once\n", jsc_mlp_form_name(plan->mlp_form), plan->token_chunk);
+    strbuf_printf(&s, "attention         %d of a chunk at once\n", plan->rhs_chunk);
     strbuf_printf(&s, "arithmetic        %s forward, %s backward\n", amount(a, plan->forward_flops, "FLOP"),
                   amount(b, plan->backward_flops, "FLOP"));
     strbuf_printf(&s, "memory            %s beyond the weights (trace %s, workspace %s, results %s)\n",
