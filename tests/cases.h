@@ -46,6 +46,7 @@ struct op_case {
     int H, K, h;     /* heads, kv heads, head size */
     int window, rot; /* 0: none; rotated components */
     int V, n;        /* rows of the head; tokens or terms used of it (fisher, head_vjp) */
+    int slab;        /* right-hand sides at once out of B; 0: all */
     double cap;      /* 0: none */
     enum norm_kind norm;
     enum act_kind act;
@@ -132,6 +133,8 @@ static const struct op_case op_cases[] = {
     {OP_MATMUL_VJP, "accumulate", .T = 2, .B = 5, .d = 40, .f = 24, .accumulate = true},
     {OP_MATMUL_VJP, "sequences", .S = 2, .T = 5, .B = 3, .d = 64, .f = 17},
     {OP_MATMUL_VJP, "many rows, just over tiles", .T = 13, .B = 11, .d = 49, .f = 97},
+    {OP_MATMUL_VJP, "slabs, the last one short", .T = 5, .B = 7, .d = 33, .f = 40, .slab = 3},
+    {OP_MATMUL_VJP, "slabs, sequences", .S = 2, .T = 3, .B = 4, .d = 24, .f = 19, .slab = 2},
     {OP_MATMUL_VJP, "smollm2 qkv", .T = 23, .B = 64, .d = 576, .f = 960, .real = true},
     {OP_MATMUL_VJP, "smollm2 up", .T = 23, .B = 64, .d = 576, .f = 3072, .real = true},
     {OP_MATMUL_VJP, "smollm2 down", .T = 23, .B = 64, .d = 1536, .f = 576, .real = true},
@@ -143,6 +146,8 @@ static const struct op_case op_cases[] = {
     {OP_NORM_VJP, "top", .S = 2, .T = 4, .B = 3, .d = 24, .live = LIVE_TOP},
     {OP_NORM_VJP, "layer", .T = 3, .B = 2, .d = 33, .norm = NORM_LAYER},
     {OP_NORM_VJP, "layer, top", .T = 5, .B = 7, .d = 40, .norm = NORM_LAYER, .live = LIVE_TOP},
+    {OP_NORM_VJP, "slabs, the last one short", .S = 2, .T = 3, .B = 5, .d = 33, .slab = 2},
+    {OP_NORM_VJP, "layer, slabs", .T = 4, .B = 4, .d = 24, .norm = NORM_LAYER, .slab = 3},
     {OP_NORM_VJP, "smollm2", .T = 23, .B = 64, .d = 576, .real = true},
 
     {OP_GATE_VJP, "one element", .T = 1, .B = 1, .f = 1, .gated = true},

@@ -43,12 +43,13 @@
 #undef double
 
 /* ss is double on every backend; the sources above would write floats there. */
-static void sum_squares(const float *R, size_t rows, size_t d, double *ss)
+static void sum_squares(const float *R, const struct rows *rows, size_t d, double *ss)
 {
-    for (size_t r = 0; ss != NULL && r < rows; r++) {
-        ss[r] = 0.0;
+    for (size_t r = 0; ss != NULL && r < rows->n; r++) {
+        const size_t at = rows_at(rows, r);
+        ss[at] = 0.0;
         for (size_t j = 0; j < d; j++)
-            ss[r] += (double)R[r * d + j] * (double)R[r * d + j];
+            ss[at] += (double)R[at * d + j] * (double)R[at * d + j];
     }
 }
 
@@ -57,7 +58,7 @@ static jsc_status norm_vjp(struct jsc_stream *stream, const struct op_norm_vjp *
     struct op_norm_vjp without = *op;
     without.ss = NULL;
     (void)norm_vjp_naive(stream, &without, error);
-    sum_squares(op->R, op->rows.n, (size_t)op->d, op->ss);
+    sum_squares(op->R, &op->rows, (size_t)op->d, op->ss);
     return JSC_OK;
 }
 
@@ -67,7 +68,7 @@ static jsc_status mlp_collapse(struct jsc_stream *stream, const struct op_mlp_co
     struct op_mlp_collapse without = *op;
     without.ss = NULL;
     (void)mlp_collapse_naive(stream, &without, error);
-    sum_squares((const float *)op->R + first * d, op->n * B, d, op->ss != NULL ? (double *)op->ss + first : NULL);
+    sum_squares((const float *)op->R + first * d, &(struct rows){.n = op->n * B}, d, op->ss != NULL ? (double *)op->ss + first : NULL);
     return JSC_OK;
 }
 
@@ -136,7 +137,7 @@ static jsc_status mlp_collapse_bf16(struct jsc_stream *stream, const struct op_m
             collapse_row(&c, (float *)op->R + (c.t * B + b) * d);
     }
     free(memory);
-    sum_squares((const float *)op->R + first * d, op->n * B, d, op->ss != NULL ? (double *)op->ss + first : NULL);
+    sum_squares((const float *)op->R + first * d, &(struct rows){.n = op->n * B}, d, op->ss != NULL ? (double *)op->ss + first : NULL);
     return JSC_OK;
 }
 

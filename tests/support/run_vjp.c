@@ -76,6 +76,43 @@ static void run_head_vjp(struct op_run *run)
     free(ids);
 }
 
+/* Rows [tokens * n][width] of right-hand sides b0 .. b0+n-1 out of rows [tokens * B][width], or back to their places. */
+static void slab_take(const double *whole, size_t tokens, int B, const struct rows *slab, size_t width, double *part)
+{
+    for (size_t r = 0; r < tokens * (size_t)slab->B; r++)
+        memcpy(part + r * width, whole + (r / (size_t)slab->B * (size_t)B + (size_t)slab->b0 + r % (size_t)slab->B) * width,
+               width * sizeof *part);
+}
+
+static void slab_put(const double *part, size_t tokens, int B, const struct rows *slab, size_t width, double *whole)
+{
+    for (size_t r = 0; r < tokens * (size_t)slab->B; r++)
+        memcpy(whole + (r / (size_t)slab->B * (size_t)B + (size_t)slab->b0 + r % (size_t)slab->B) * width, part + r * width,
+               width * sizeof *part);
+}
+
+/* The next slab from b0 on. */
+static struct rows slab_at(const struct op_run *run, size_t tokens, int b0)
+{
+    const int left = run->b_n - b0, n = left < run->c.slab ? left : run->c.slab;
+    return (struct rows){.n = tokens * (size_t)n, .B = n, .of = run->b_n, .b0 = b0};
+}
+
+static void matmul_vjp_slabs(struct op_run *run, const struct jsc_weight *w, dptr dy, size_t N)
+{
+    const size_t k = (size_t)run->c.d;
+    double *whole = new_doubles(N * (size_t)run->b_n * k), *part = new_doubles(N * (size_t)run->b_n * k);
+    for (int b0 = 0; b0 < run->b_n; b0 += run->c.slab) {
+        const struct rows slab = slab_at(run, N, b0);
+        dptr dx = rig_blank(run->rig, ROLE_COT, slab.n * k);
+        RUN(run->rig, matmul_vjp, .n = slab.n, .w = w, .dy = dy, .dx = dx, .slab = slab);
+        rig_down(run->rig, ROLE_COT, part, dx, slab.n * k);
+        slab_put(part, N, run->b_n, &slab, k, whole);
+    }
+    outputs_add(run->out, "dx", N * (size_t)run->b_n, k, true, whole);
+    free(part);
+}
+
 static void run_matmul_vjp(struct op_run *run)
 {
     const struct op_case *c = &run->c;
@@ -85,12 +122,30 @@ static void run_matmul_vjp(struct op_run *run)
     double *dy_host = run_cotangents(run, 1, N, n_out), *dx_host = run_cotangents(run, 2, N, k);
     dptr dy = rig_up(rig, ROLE_COT, dy_host, M * n_out);
     dptr dx = c->accumulate ? rig_up(rig, ROLE_COT, dx_host, M * k) : rig_blank(rig, ROLE_COT, M * k);
-    for (size_t i = 0; i < M; i += step)
+    for (size_t i = 0; c->slab == 0 && i < M; i += step)
         RUN(rig, matmul_vjp, .n = least(step, M - i), .w = w, .dy = rig_at(rig, ROLE_COT, dy, i * n_out),
             .dx = rig_at(rig, ROLE_COT, dx, i * k), .accumulate = c->accumulate);
-    run_take(run, "dx", ROLE_COT, dx, M, k, true);
+    if (c->slab > 0)
+        matmul_vjp_slabs(run, w, dy, N);
+    else
+        run_take(run, "dx", ROLE_COT, dx, M, k, true);
     free(dy_host);
     free(dx_host);
+}
+
+/* R, G and ss are the whole block's, as in one call. */
+static void norm_vjp_slabs(struct op_run *run, const struct op_norm_vjp *whole, const double *dn_host, size_t N)
+{
+    const size_t d = (size_t)run->c.d;
+    double *part = new_doubles(N * (size_t)run->b_n * d);
+    for (int b0 = 0; b0 < run->b_n; b0 += run->c.slab) {
+        struct op_norm_vjp op = *whole;
+        op.rows = slab_at(run, N, b0);
+        slab_take(dn_host, N, run->b_n, &op.rows, d, part);
+        op.dn = rig_up(run->rig, ROLE_COT, part, op.rows.n * d);
+        rig_ok(run->rig, run->rig->ops->norm_vjp(run->rig->stream, &op, &run->rig->error), "norm_vjp");
+    }
+    free(part);
 }
 
 static void run_norm_vjp(struct op_run *run)
@@ -105,7 +160,11 @@ static void run_norm_vjp(struct op_run *run)
     dptr dn = rig_up(rig, ROLE_COT, dn_host, rows * d), R = rig_up(rig, ROLE_REAL, R_host, rows * d);
     dptr G = rig->stream->one_type ? R : rig_blank(rig, ROLE_COT, rows * d), ss = rig_bytes(rig, NULL, rows * sizeof(double));
     const size_t step = step_of(run, tokens);
-    for (size_t t = 0; t < tokens; t += step) {
+    const struct op_norm_vjp whole = {
+        .d = c->d, .kind = c->norm, .x = saved.x, .r = saved.r, .mean = saved.mean, .w = saved.w, .R = R, .G = G, .ss = ss};
+    if (c->slab > 0)
+        norm_vjp_slabs(run, &whole, dn_host, N);
+    for (size_t t = 0; c->slab == 0 && t < tokens; t += step) {
         const size_t first = t * B, skip = tok != NULL ? 0 : t; /* without tok a call counts its tokens from 0 */
         RUN(rig, norm_vjp, .rows = {.n = least(step, tokens - t) * B, .B = run->b_n, .tok = tok != NULL ? tok + first : NULL}, .d = c->d,
             .kind = c->norm, .x = rig_at(rig, ROLE_REAL, saved.x, skip * d), .r = rig_at(rig, ROLE_REAL, saved.r, skip),
