@@ -19,7 +19,10 @@ FAULTS = [  # path, text after the first line, what the message must hold
     ("src/host/files/a.c", "void f(void *p)\n{\n    free(p);\n}\n", "free()"),
     ("src/cli/a.c", "int f(const char *s)\n{\n    return atoi(s);\n}\n", "atoi()"),
     ("src/kernels/cpu/a.c", "void f(void)\n{\n    __asm__(\"nop\");\n}\n", "asm outside ptx.cuh"),
-    ("src/kernels/cuda/a.cu", "void f(void)\n{\n    k<<<1, 1>>>();\n}\n", "<<< outside JSC_LAUNCH"),
+    ("src/kernels/cuda/a.cu", "void f(void)\n{\n    k<<<1, 1>>>();\n}\n", "<<< outside device.cuh"),
+    ("src/kernels/cuda/a.cu", "void f(void)\n{\n    extern __shared__ float part[];\n}\n", ":4: raw __shared__"),
+    ("tests/simt/a.cpp", "void f()\n{\n    asm(\"nop\");\n}\n", "asm outside ptx.cuh"),
+    ("src/kernels/cuda/a.cu", "#include \"files_internal.h\"\n", "may not include files_internal.h"),
     ("src/host/base/a.c", "#pragma omp parallel\n", "OpenMP outside"),
     ("src/host/files/mem.c", "", "a second file called mem.c"),
     ("src/host/base/a.c", "\n" * 600, "lines, at most 600"),
@@ -32,7 +35,8 @@ FINE = [
     ("src/host/files/a.c", "void f(char *p)\n{\n    free(p); /* allowed: realpath's */\n}\n"),
     ("src/host/files/a.c", "#include \"base_internal.h\"\n#include <jansson.h>\n"),
     ("src/host/base/a.c", "/* long: straight list of operations */\nvoid f(void)\n{\n" + "    g();\n" * 100 + "}\n"),
-    ("src/kernels/cuda/a.cu", "void f(void)\n{\n    JSC_LAUNCH(k<<<1, 1>>>());\n}\n"),
+    ("src/kernels/cuda/device.cuh", "void f(void)\n{\n    k<<<1, 1>>>();\n}\n"),
+    ("src/kernels/cuda/ptx.cuh", "void f(void)\n{\n    asm(\"nop\");\n}\n"),
 ]
 
 

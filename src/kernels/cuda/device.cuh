@@ -37,6 +37,17 @@
 #include "simt_device.h"
 #endif
 
+/* Where a helper was called, for the emulator's reports: a last parameter and the argument that passes it on; nothing on the device. */
+#ifdef JSC_SIMT
+#define JSC_SITE , const char *file = __builtin_FILE(), int line = __builtin_LINE()
+#define JSC_AT , file, line
+#define JSC_BARRIER() __syncthreads(file, line)
+#else
+#define JSC_SITE
+#define JSC_AT
+#define JSC_BARRIER() __syncthreads()
+#endif
+
 typedef __nv_bfloat16 bf16;
 
 #define FULL_WARP 0xffffffffu
@@ -136,7 +147,7 @@ struct vec_word<16> {
 };
 
 #ifdef JSC_SIMT
-#define JSC_CHECK_ALIGNED(p, bytes) simt_aligned(p, bytes)
+#define JSC_CHECK_ALIGNED(p, bytes) simt_aligned(p, bytes, file, line)
 #define JSC_LOAD_STREAM(p) (*(p))
 #define JSC_STORE_STREAM(p, value) (*(p) = (value))
 #else
@@ -147,7 +158,7 @@ struct vec_word<16> {
 
 /* load_vec<8>(p): 8 elements from p, as usual; load_vec_stream: read once, so do not keep it in the caches. */
 template <int N, class T>
-JSC_DEVICE vec<T, N> load_vec(const T *p)
+JSC_DEVICE vec<T, N> load_vec(const T *p JSC_SITE)
 {
     typedef typename vec_word<N * sizeof(T)>::type word;
     JSC_CHECK_ALIGNED(p, N * sizeof(T));
@@ -156,7 +167,7 @@ JSC_DEVICE vec<T, N> load_vec(const T *p)
     return r;
 }
 template <int N, class T>
-JSC_DEVICE vec<T, N> load_vec_stream(const T *p)
+JSC_DEVICE vec<T, N> load_vec_stream(const T *p JSC_SITE)
 {
     typedef typename vec_word<N * sizeof(T)>::type word;
     JSC_CHECK_ALIGNED(p, N * sizeof(T));
@@ -165,14 +176,14 @@ JSC_DEVICE vec<T, N> load_vec_stream(const T *p)
     return r;
 }
 template <class T, int N>
-JSC_DEVICE void store_vec(T *p, const vec<T, N> &value)
+JSC_DEVICE void store_vec(T *p, const vec<T, N> &value JSC_SITE)
 {
     typedef typename vec_word<N * sizeof(T)>::type word;
     JSC_CHECK_ALIGNED(p, N * sizeof(T));
     *reinterpret_cast<word *>(p) = *reinterpret_cast<const word *>(value.v);
 }
 template <class T, int N>
-JSC_DEVICE void store_vec_stream(T *p, const vec<T, N> &value)
+JSC_DEVICE void store_vec_stream(T *p, const vec<T, N> &value JSC_SITE)
 {
     typedef typename vec_word<N * sizeof(T)>::type word;
     JSC_CHECK_ALIGNED(p, N * sizeof(T));
@@ -263,34 +274,34 @@ JSC_DEVICE unsigned lane_id()
 
 /* Over the 32 lanes, the same bits in each: a butterfly. T: float, double, int, unsigned. */
 template <class T>
-JSC_DEVICE T warp_sum(T x)
+JSC_DEVICE T warp_sum(T x JSC_SITE)
 {
 #pragma unroll
     for (int step = 16; step > 0; step /= 2)
-        x += __shfl_xor_sync(FULL_WARP, x, step);
+        x += __shfl_xor_sync(FULL_WARP, x, step, 32 JSC_AT);
     return x;
 }
 template <class T>
-JSC_DEVICE T warp_max(T x)
+JSC_DEVICE T warp_max(T x JSC_SITE)
 {
 #pragma unroll
     for (int step = 16; step > 0; step /= 2)
-        x = max(x, __shfl_xor_sync(FULL_WARP, x, step));
+        x = max(x, __shfl_xor_sync(FULL_WARP, x, step, 32 JSC_AT));
     return x;
 }
 
 /* The block's sum of x in warp order, the same bits in every thread, with one barrier. part: THREADS/32 elements of shared memory that no
  * thread still reads: in a loop the caller alternates between two arrays. */
 template <int THREADS, class T>
-JSC_DEVICE T block_sum_into(T x, T *part)
+JSC_DEVICE T block_sum_into(T x, T *part JSC_SITE)
 {
     static_assert(THREADS % 32 == 0 && THREADS <= 1024, "whole warps");
-    x = warp_sum(x);
+    x = warp_sum(x JSC_AT);
     if (THREADS == 32)
         return x;
     if (threadIdx.x % 32 == 0)
         part[threadIdx.x / 32] = x;
-    __syncthreads(); /* all warps' sums are written */
+    JSC_BARRIER(); /* all warps' sums are written */
     T sum = part[0];
 #pragma unroll
     for (int warp = 1; warp < THREADS / 32; warp++)
@@ -298,15 +309,15 @@ JSC_DEVICE T block_sum_into(T x, T *part)
     return sum;
 }
 template <int THREADS, class T>
-JSC_DEVICE T block_max_into(T x, T *part)
+JSC_DEVICE T block_max_into(T x, T *part JSC_SITE)
 {
     static_assert(THREADS % 32 == 0 && THREADS <= 1024, "whole warps");
-    x = warp_max(x);
+    x = warp_max(x JSC_AT);
     if (THREADS == 32)
         return x;
     if (threadIdx.x % 32 == 0)
         part[threadIdx.x / 32] = x;
-    __syncthreads(); /* all warps' maxima are written */
+    JSC_BARRIER(); /* all warps' maxima are written */
     T most = part[0];
 #pragma unroll
     for (int warp = 1; warp < THREADS / 32; warp++)
@@ -316,20 +327,20 @@ JSC_DEVICE T block_max_into(T x, T *part)
 
 /* The same with shared memory of its own and two barriers: may be called any number of times. The block is one-dimensional. */
 template <int THREADS, class T>
-JSC_DEVICE T block_sum(T x)
+JSC_DEVICE T block_sum(T x JSC_SITE)
 {
     JSC_SHARED(T, part, (THREADS + 31) / 32);
     if (THREADS > 32)
-        __syncthreads(); /* readers of the call before are done */
-    return block_sum_into<THREADS>(x, part);
+        JSC_BARRIER(); /* readers of the call before are done */
+    return block_sum_into<THREADS>(x, part JSC_AT);
 }
 template <int THREADS, class T>
-JSC_DEVICE T block_max(T x)
+JSC_DEVICE T block_max(T x JSC_SITE)
 {
     JSC_SHARED(T, part, (THREADS + 31) / 32);
     if (THREADS > 32)
-        __syncthreads(); /* readers of the call before are done */
-    return block_max_into<THREADS>(x, part);
+        JSC_BARRIER(); /* readers of the call before are done */
+    return block_max_into<THREADS>(x, part JSC_AT);
 }
 
 #endif

@@ -14,12 +14,11 @@
 
 #include "device.cuh"
 
-
 /* c += a b, sums in f32. All 32 lanes take part. */
-JSC_DEVICE void mma_m16n8k16(float c[4], const uint32_t a[4], const uint32_t b[2])
+JSC_DEVICE void mma_m16n8k16(float c[4], const uint32_t a[4], const uint32_t b[2] JSC_SITE)
 {
 #ifdef JSC_SIMT
-    simt_mma(c, a, b);
+    simt_mma(c, a, b JSC_AT);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
@@ -46,10 +45,10 @@ JSC_DEVICE unsigned shared_address(const void *p)
  *   A fragment from row-major [16][16] at p, row length ld:  row = p + (lane % 16) ld + (lane / 16) 8, ldmatrix_x4
  *   B fragments of two n tiles from [n][k] (k contiguous):   row = p + (lane % 8 + lane / 16 * 8) ld + (lane / 8 % 2) 8, ldmatrix_x4: b = r[0..1], r[2..3]
  *   B fragments of two n tiles from [k][n] (n contiguous):   row = p + (lane % 16) ld + (lane / 16) 8, ldmatrix_x4_trans: b = r[0..1], r[2..3] */
-JSC_DEVICE void ldmatrix_x4(uint32_t r[4], const bf16 *row)
+JSC_DEVICE void ldmatrix_x4(uint32_t r[4], const bf16 *row JSC_SITE)
 {
 #ifdef JSC_SIMT
-    simt_ldmatrix(r, row, false);
+    simt_ldmatrix(r, row, false JSC_AT);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -60,10 +59,10 @@ JSC_DEVICE void ldmatrix_x4(uint32_t r[4], const bf16 *row)
     __trap();
 #endif
 }
-JSC_DEVICE void ldmatrix_x4_trans(uint32_t r[4], const bf16 *row)
+JSC_DEVICE void ldmatrix_x4_trans(uint32_t r[4], const bf16 *row JSC_SITE)
 {
 #ifdef JSC_SIMT
-    simt_ldmatrix(r, row, true);
+    simt_ldmatrix(r, row, true JSC_AT);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -77,10 +76,10 @@ JSC_DEVICE void ldmatrix_x4_trans(uint32_t r[4], const bf16 *row)
 
 /* 16 bytes from global to shared memory (both aligned to 16) in the background; zeros if not valid (global is then not read, but must
  * still be an address inside the array, for example its start). Visible to this thread after cp_async_wait, to others after a barrier too. */
-JSC_DEVICE void cp_async_16(void *shared, const void *global, bool valid)
+JSC_DEVICE void cp_async_16(void *shared, const void *global, bool valid JSC_SITE)
 {
 #ifdef JSC_SIMT
-    simt_cp_async(shared, global, valid);
+    simt_cp_async(shared, global, valid JSC_AT);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(valid ? 16 : 0) : "memory");
 #else
@@ -115,10 +114,10 @@ JSC_DEVICE void cp_async_wait()
 }
 
 /* Barrier `id` (1 to 15; 0 is __syncthreads) of `threads` threads, a multiple of 32, in whole warps. */
-JSC_DEVICE void named_barrier(int id, int threads)
+JSC_DEVICE void named_barrier(int id, int threads JSC_SITE)
 {
 #ifdef JSC_SIMT
-    simt_barrier(id, (unsigned)threads);
+    simt_barrier(id, (unsigned)threads JSC_AT);
 #elif defined(__CUDA_ARCH__)
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 #else
