@@ -1,6 +1,7 @@
 /* test_oracle.c: the default model against float64 values: tests/golden/smollm2, and every *.json of the folder JSC_ORACLE_DIR
  * (default: ../shared/oracle/smollm2 beside the source tree, if it is there). Skipped where the model is not in the cache.
- * cpu in strict arithmetic within 1e-4 (golden.h has the rule), ref within 1e-6 on the short prompts, probabilities within 1e-5. */
+ * cpu in strict arithmetic within 1e-4 (golden.h has the rule), ref within 1e-6 on the short prompts, probabilities within 1e-5; cpu in fast
+ * precision, emulated, within what bfloat16 costs (golden.h, FAST_LARGEST). */
 #include "support/golden.h"
 
 #include <criterion/criterion.h>
@@ -174,6 +175,63 @@ static void check_strict(const char *name, const jsc_model *model, const json_t 
         check_adaptive(name, model, file);
 }
 
+/* ---- precision fast ---------------------------------------------------------------------------------------------------------------- */
+
+static size_t doubles(const json_t *row, double *out, size_t capacity)
+{
+    size_t n = json_array_size(row);
+    cr_assert(n <= capacity, "%zu values", n);
+    for (size_t i = 0; i < n; i++)
+        out[i] = json_number_value(json_array_get(row, i));
+    return n;
+}
+
+static void spread_rows(struct golden_spread *spread, const json_t *rows, const double *got, size_t n_tokens)
+{
+    static double want[IDS_MAX];
+    for (size_t l = 0; l < json_array_size(rows); l++)
+        golden_spread_row(spread, want, got + l * n_tokens, doubles(json_array_get(rows, l), want, IDS_MAX));
+}
+
+static void fast_scope(const char *name, const jsc_model *model, const json_t *file, jsc_scope scope)
+{
+    static double want[IDS_MAX];
+    const json_t *scores = json_object_get(json_object_get(file, "scores"), jsc_scope_name(scope));
+    struct golden_spread spread = {0};
+    char what[200];
+    int32_t target;
+    if (!scores || scope == JSC_SCOPE_PATH) /* a hundred forwards, which are those of strict */
+        return;
+    jsc_request request = request_of(file, scope, &target);
+    snprintf(what, sizeof what, "%s, %s, fast", name, jsc_scope_name(scope));
+    jsc_attribution *a = golden_attribute(what, model, &request);
+    size_t n = doubles(scores, want, IDS_MAX);
+    golden_spread_row(&spread, want, a->scores, n);
+    golden_order(what, want, a->scores, n, scope == JSC_SCOPE_FISHER ? 2 * FAST_LARGEST : FAST_LARGEST);
+    if (request.layers)
+        spread_rows(&spread, json_object_get(json_object_get(file, "layers"), jsc_scope_name(scope)), a->layers, a->n_tokens);
+    golden_spread_check(what, &spread, scope == JSC_SCOPE_FISHER);
+    golden_number(what, golden_double(file, "y_norm", NAN), a->y_norm, 1e-4 * a->y_norm); /* the forward is float32 in both */
+    jsc_attribution_free(a);
+}
+
+static void check_fast(const char *name, const jsc_model *model, const json_t *file)
+{
+    const json_t *matrix = json_object_get(file, "matrix");
+    struct golden_spread spread = {0};
+    int32_t target;
+    for (int scope = 0; scope < JSC_SCOPE_COUNT; scope++)
+        fast_scope(name, model, file, (jsc_scope)scope);
+    if (!matrix)
+        return;
+    jsc_request request = request_of(file, JSC_SCOPE_TEMPERATURE, &target);
+    request.layers = 0, request.matrix = 1;
+    jsc_attribution *a = golden_attribute(name, model, &request);
+    spread_rows(&spread, matrix, a->matrix, a->n_tokens);
+    golden_spread_check("matrix, fast", &spread, false);
+    jsc_attribution_free(a);
+}
+
 /* Plain float64 loops: one right-hand side on the short prompts only. */
 static void check_ref(const char *name, const jsc_model *model, const json_t *file)
 {
@@ -188,6 +246,22 @@ Test(oracle, golden_strict, .timeout = 800)
 {
     jsc_model *model = open_default("cpu");
     cr_expect(each_file(JSC_TEST_SOURCE "/tests/golden/smollm2", model, check_strict) >= 2, "tests/golden/smollm2 is not complete");
+    jsc_model_close(model);
+}
+
+/* Both folders: errors are random, so that many values say more than few. */
+Test(oracle, fast, .timeout = 800)
+{
+    char path[4096];
+    jsc_error error;
+    const char *folder = getenv("JSC_ORACLE_DIR");
+    if (SLOW_BUILD)
+        cr_skip_test("emulated arithmetic: in the release build only");
+    if (jsc_model_find("smollm2-135m", path, sizeof path, &error) != JSC_OK)
+        cr_skip_test("the default model is not in the cache: jscopes fetch smollm2-135m");
+    jsc_model *model = golden_open_fast(path);
+    cr_expect(each_file(JSC_TEST_SOURCE "/tests/golden/smollm2", model, check_fast) >= 2, "tests/golden/smollm2 is not complete");
+    (void)each_file(folder ? folder : JSC_TEST_SOURCE "/../shared/oracle/smollm2", model, check_fast);
     jsc_model_close(model);
 }
 

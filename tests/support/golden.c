@@ -1,9 +1,13 @@
 /* golden.c: reads tests/golden and compares results with it. */
 #include "golden.h"
 
+#include "base_internal.h"
+
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 json_t *golden_load(const char *path)
 {
@@ -86,6 +90,53 @@ jsc_model *golden_open(const char *path, const char *device)
     jsc_status status = jsc_model_open(path, &options, &model, &error);
     cr_assert(status == JSC_OK, "%s on %s: %s: %s", path, device, jsc_status_name(status), error.text);
     return model;
+}
+
+jsc_model *golden_open_fast(const char *path)
+{
+    jsc_open_options options = JSC_OPEN_OPTIONS_INIT;
+    jsc_model_info info = JSC_MODEL_INFO_INIT;
+    jsc_model *model = NULL;
+    jsc_error error;
+    options.device = "cpu";
+    options.precision = JSC_PRECISION_FAST;
+    (void)setenv(env_name(ENV_CPU_FAST), "emulate", 1);
+    jsc_status status = jsc_model_open(path, &options, &model, &error);
+    cr_assert(status == JSC_OK, "%s, fast: %s: %s", path, jsc_status_name(status), error.text);
+    cr_assert(jsc_model_describe(model, &info, &error) == JSC_OK);
+    cr_assert(!strcmp(info.precision, "fast") && !info.n_warnings, "emulated fast is %s", info.precision);
+    return model;
+}
+
+void golden_spread_row(struct golden_spread *spread, const double *want, const double *got, size_t n)
+{
+    double top = 0;
+    for (size_t i = 0; i < n; i++)
+        top = fmax(top, want[i]);
+    for (size_t i = 0; i < n; i++) {
+        double error = want[i] == got[i] ? 0 : fabs(got[i] - want[i]) / fmax(want[i], 1e-3 * top);
+        spread->largest = error <= spread->largest ? spread->largest : error; /* NaN stays */
+        spread->squares += error * error, spread->n += 1;
+    }
+}
+
+void golden_spread_check(const char *what, const struct golden_spread *spread, bool squared)
+{
+    double factor = squared ? 2 : 1, mean = sqrt(spread->squares / spread->n);
+    cr_expect(spread->largest <= factor * FAST_LARGEST, "%s: largest error %.4f", what, spread->largest);
+    cr_expect(mean <= factor * FAST_MEAN, "%s: root mean square of errors %.4f", what, mean);
+    fprintf(stderr, "%s: largest error %.4f, root mean square %.4f\n", what, spread->largest, mean);
+}
+
+void golden_order(const char *what, const double *want, const double *got, size_t n, double tolerance)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t larger = 0;
+        for (size_t j = 0; j < n; j++)
+            larger += want[j] > want[i];
+        for (size_t j = 0; larger < 10 && j < n; j++) /* i is one of the ten: nothing clearly smaller may pass it */
+            cr_expect(want[j] * (1 + tolerance) >= want[i] || got[j] < got[i], "%s: token %zu passes token %zu", what, j, i);
+    }
 }
 
 jsc_attribution *golden_attribute(const char *what, const jsc_model *model, const jsc_request *request)
