@@ -27,7 +27,8 @@ struct setup {
     double *x;
 };
 
-static struct setup set_up(const char *device, int S, int T, int B, int form)
+/* In pieces of so many tokens and right-hand sides; form -1: as planned. */
+static struct setup set_up_in_pieces(const char *device, int S, int T, int B, int form, int tokens, int sides)
 {
     struct setup u = {.model = open_tiny(device), .S = S, .T = T, .B = B};
     jsc_error error = {0};
@@ -41,7 +42,7 @@ static struct setup set_up(const char *device, int S, int T, int B, int form)
     cr_assert(plan.sequences == S && plan.chunk == B);
     if (form >= 0)
         plan.mlp_form = (jsc_mlp_form)form;
-    plan.token_chunk = 4; /* several chunks, the last one short */
+    plan.token_chunk = tokens, plan.rhs_chunk = sides;
     cr_assert(trace_make(u.model, &plan, &u.trace, &error) == JSC_OK, "%s", error.text);
     cr_assert(mem_new(&u.x, (size_t)S * (size_t)T * (size_t)u.d, &error) == JSC_OK);
     cr_assert(forward_inputs(u.trace, ids, u.x, &error) == JSC_OK, "%s", error.text);
@@ -50,6 +51,11 @@ static struct setup set_up(const char *device, int S, int T, int B, int form)
             u.x[s * T * u.d + i] = u.x[i] * (1.0 - 0.2 * s);
     cr_assert(forward_run(u.trace, u.x, S, &error) == JSC_OK, "%s", error.text);
     return u;
+}
+
+static struct setup set_up(const char *device, int S, int T, int B, int form)
+{
+    return set_up_in_pieces(device, S, T, B, form, 4, 2); /* several pieces, the last ones short */
 }
 
 static void tear_down(struct setup *u)
@@ -160,6 +166,71 @@ Test(engine, case_30_sequences_do_not_see_each_other)
     tear_down(&u);
 }
 
+/* All pieces of tokens and of right-hand sides, in every form, against one piece in the direct form. */
+static void check_pieces(const char *device, int S, double tolerance)
+{
+    const int B = 5, T = 7;
+    const int32_t pos[5] = {0, 2, 6, 5, 6};
+    const int tokens[] = {1, 3, 7}, sides[] = {1, 2, 3, 5};
+    struct setup ref = set_up_in_pieces("ref", S, T, B, MLP_DIRECT, S * T, B);
+    const size_t n = (size_t)ref.L * (size_t)S * T * B;
+    double *cot = cotangents(S * B, ref.d), *whole = pull(&ref, S, B, pos, cot);
+    tear_down(&ref);
+    for (int form = MLP_DIRECT; form <= MLP_FULL; form++)
+        for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
+            for (size_t j = 0; j < sizeof sides / sizeof *sides; j++) {
+                struct setup u = set_up_in_pieces(device, S, T, B, form, tokens[i], sides[j]);
+                double *sums = pull(&u, S, B, pos, cot);
+                cr_expect(le(dbl, worst(sums, whole, n), tolerance), "%s, %d sequences, form %d, pieces of %d tokens, %d right-hand sides",
+                          device, S, form, tokens[i], sides[j]);
+                mem_free(sums);
+                tear_down(&u);
+            }
+    mem_free(whole);
+    mem_free(cot);
+}
+
+Test(engine, case_30_pieces_change_nothing_on_ref)
+{
+    check_pieces("ref", 1, 1e-12);
+    check_pieces("ref", 3, 1e-12);
+}
+
+Test(engine, case_30_pieces_change_nothing_on_cpu)
+{
+    check_pieces("cpu", 1, 2e-6);
+    check_pieces("cpu", 3, 2e-6);
+}
+
+Test(engine, only_needed_rows_pass_the_last_block)
+{
+    const int T = 11, B = 3;
+    const int32_t pos[3] = {8, 10, 9};
+    jsc_error error = {0};
+    struct setup u = set_up("ref", 1, T, B, MLP_HALF);
+    double *cot = cotangents(B, u.d), *all = pull(&u, 1, B, pos, cot), *y = NULL, *again = NULL;
+    cr_assert(mem_new(&y, 2 * (size_t)u.d, NULL) == JSC_OK);
+    cr_assert(forward_hidden(u.trace, 8, y, &error) == JSC_OK);
+    u.trace->top_first = 8;
+    for (int i = 0; i < T * u.d; i++) /* so that nothing is left over from the forward before */
+        u.x[i] *= 2.0;
+    cr_assert(forward_run(u.trace, u.x, 1, &error) == JSC_OK);
+    for (int i = 0; i < T * u.d; i++)
+        u.x[i] *= 0.5;
+    cr_assert(forward_run(u.trace, u.x, 1, &error) == JSC_OK);
+    again = pull(&u, 1, B, pos, cot);
+    cr_expect(memcmp(all, again, (size_t)u.L * T * B * sizeof *all) == 0);
+    cr_assert(forward_hidden(u.trace, 8, y + u.d, &error) == JSC_OK);
+    cr_expect(memcmp(y, y + u.d, (size_t)u.d * sizeof *y) == 0);
+    cr_expect(eq(int, (int)forward_hidden(u.trace, 7, y, &error), JSC_E_INTERNAL));
+    const int32_t early = 7;
+    double sums[11];
+    const struct pull p = {.S = 1, .B = 1, .pos = &early, .cot = cot, .sums = sums};
+    cr_expect(eq(int, (int)vjp_pull(u.trace, &p, &error), JSC_E_INTERNAL));
+    mem_free(y), mem_free(all), mem_free(again), mem_free(cot);
+    tear_down(&u);
+}
+
 Test(engine, cpu_agrees_with_ref_in_every_form)
 {
     const int B = 7, T = 13;
@@ -193,6 +264,44 @@ Test(engine, plan_is_pure_and_obeys_its_limit)
     work.limit = 10000;
     cr_expect(eq(int, (int)plan_compute(model, &work, &b, &error), JSC_E_MEMORY));
     cr_expect(strstr(error.text, "10000") != NULL && strstr(error.text, "40 tokens") != NULL, "%s", error.text);
+    jsc_model_close(model);
+}
+
+/* Chunks are all alike but for rounding, and cost what the best of them costs. */
+Test(engine, plan_cuts_evenly)
+{
+    jsc_model *model = open_tiny("cpu");
+    jsc_error error = {0};
+    jsc_plan plan = JSC_PLAN_INIT;
+    struct work work = {.T = 40, .S = 1, .n_rhs = 576, .head_rows = 1};
+    cr_expect(eq(sz, equal_part(576, 512), 288));
+    cr_expect(equal_part(7, 7) == 7 && equal_part(7, 100) == 7 && equal_part(7, 0) == 1 && equal_part(1, 3) == 1);
+    uint64_t limit = 0;
+    cr_assert(plan_compute(model, &work, &plan, &error) == JSC_OK, "%s", error.text);
+    for (int i = 0; i < 12; i++) {
+        limit = plan.peak_bytes - 1;
+        work.limit = limit;
+        if (plan_compute(model, &work, &plan, &error) != JSC_OK)
+            break;
+        cr_expect(plan.peak_bytes <= limit);
+        cr_expect(plan.chunk * plan.chunks >= 576 && plan.chunk * plan.chunks < 576 + plan.chunks, "%d chunks of %d", plan.chunks,
+                  plan.chunk);
+        cr_expect(plan.rhs_chunk <= plan.chunk && plan.token_chunk <= plan.n_tokens);
+    }
+    jsc_model_close(model);
+}
+
+Test(engine, plan_of_stairs_wastes_little)
+{
+    jsc_model *model = open_tiny("cpu");
+    jsc_error error = {0};
+    jsc_plan square = JSC_PLAN_INIT, stairs = JSC_PLAN_INIT;
+    struct work work = {.T = 512, .S = 1, .n_rhs = 512, .head_rows = 512};
+    cr_assert(plan_compute(model, &work, &square, &error) == JSC_OK, "%s", error.text);
+    work.stairs = true;
+    cr_assert(plan_compute(model, &work, &stairs, &error) == JSC_OK, "%s", error.text);
+    cr_expect(le(dbl, stairs.backward_flops, 0.65 * square.backward_flops), "chunks of %d: %.3g of %.3g", stairs.chunk,
+              stairs.backward_flops, square.backward_flops);
     jsc_model_close(model);
 }
 

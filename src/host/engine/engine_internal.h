@@ -69,6 +69,7 @@ struct trace {
     struct trace_sizes sizes;
     int S, T, B;                        /* capacity; a forward may use fewer sequences */
     int s_used;                         /* of the last forward */
+    int top_first;                      /* tokens before it need nothing past the last block's attention (one sequence); 0: all are needed */
     bool precise;                       /* forwards sum the linear layers in double: for inputs whose rounding errors grow */
     struct layer_trace *layers;         /* [L] */
     dptr x_out;                         /* [N][d] input of the final norm */

@@ -17,6 +17,17 @@ done:
     return status;
 }
 
+/* Where the rows begin that block l must give past its attention: nothing later reads the others of the last block. */
+static size_t first_row(const struct trace *t, int l)
+{
+    return t->s_used == 1 && l >= t->model->L - 1 ? (size_t)t->top_first : 0;
+}
+
+static dptr rows_from(const struct trace *t, dptr base, size_t first, int width)
+{
+    return base == NULL ? NULL : dptr_at(base, first * (size_t)width, t->stream->size_of[ROLE_REAL]);
+}
+
 /* x_mid = x_in + Wo attention(rope(Wqkv norm(x_in))) */
 static jsc_status attention_half(struct trace *t, int l, size_t N, jsc_error *error)
 {
@@ -27,6 +38,8 @@ static jsc_status attention_half(struct trace *t, int l, size_t N, jsc_error *er
     struct layer_trace *lt = &t->layers[l];
     const int W = (m->H + 2 * m->K) * m->h;
     const dptr o_act = t->stream->one_type ? lt->o : t->o_act;
+    const size_t first = first_row(t, l), rows = N - first, q = (size_t)m->H * (size_t)m->h;
+    const dptr x_mid = rows_from(t, lt->x_mid, first, m->d);
 
     TRY(ops->norm(t->stream,
                   &(struct op_norm){.n = N,
@@ -68,8 +81,13 @@ static jsc_status attention_half(struct trace *t, int l, size_t N, jsc_error *er
                                               .o_act = o_act,
                                               .lse = lt->lse},
                        error));
-    TRY(ops->matmul(t->stream, &(struct op_matmul){.precise = t->precise, .n = N, .w = b->o, .x = o_act, .y = lt->x_mid}, error));
-    TRY(ops->add(t->stream, &(struct op_add){.n = N * (size_t)m->d, .scale = 1.0, .x = lt->x_mid, .y = lt->x_in}, error));
+    TRY(ops->matmul(
+        t->stream,
+        &(struct op_matmul){
+            .precise = t->precise, .n = rows, .w = b->o, .x = dptr_at(o_act, first * q, t->stream->size_of[ROLE_ACT]), .y = x_mid},
+        error));
+    TRY(ops->add(t->stream, &(struct op_add){.n = rows * (size_t)m->d, .scale = 1.0, .x = x_mid, .y = rows_from(t, lt->x_in, first, m->d)},
+                 error));
 done:
     return status;
 }
@@ -82,27 +100,34 @@ static jsc_status mlp_half(struct trace *t, int l, size_t N, dptr out, jsc_error
     const struct jsc_ops *ops = m->ops;
     const struct block *b = &m->blocks[l];
     struct layer_trace *lt = &t->layers[l];
+    const size_t first = first_row(t, l), rows = N - first;
+    const dptr x_mid = rows_from(t, lt->x_mid, first, m->d), y = rows_from(t, out, first, m->d);
 
     TRY(ops->norm(t->stream,
-                  &(struct op_norm){.n = N,
+                  &(struct op_norm){.n = rows,
                                     .d = m->d,
                                     .kind = m->family->norm,
                                     .eps = m->config.norm_eps,
-                                    .x = lt->x_mid,
+                                    .x = x_mid,
                                     .w = b->mlp_norm,
                                     .b = b->mlp_norm_bias,
                                     .y = t->act,
-                                    .r = lt->r2,
-                                    .mean = lt->m2},
+                                    .r = rows_from(t, lt->r2, first, 1),
+                                    .mean = rows_from(t, lt->m2, first, 1)},
                   error));
-    TRY(ops->matmul(t->stream, &(struct op_matmul){.precise = t->precise, .n = N, .w = b->up, .x = t->act, .y = t->wide}, error));
-    TRY(ops->gate(
-        t->stream,
-        &(struct op_gate){
-            .n = N, .f = m->f, .act = m->act, .gated = m->family->gated, .gu = t->wide, .a = t->wide_act, .c1 = lt->c1, .c2 = lt->c2},
-        error));
-    TRY(ops->matmul(t->stream, &(struct op_matmul){.precise = t->precise, .n = N, .w = b->down, .x = t->wide_act, .y = out}, error));
-    TRY(ops->add(t->stream, &(struct op_add){.n = N * (size_t)m->d, .scale = 1.0, .x = out, .y = lt->x_mid}, error));
+    TRY(ops->matmul(t->stream, &(struct op_matmul){.precise = t->precise, .n = rows, .w = b->up, .x = t->act, .y = t->wide}, error));
+    TRY(ops->gate(t->stream,
+                  &(struct op_gate){.n = rows,
+                                    .f = m->f,
+                                    .act = m->act,
+                                    .gated = m->family->gated,
+                                    .gu = t->wide,
+                                    .a = t->wide_act,
+                                    .c1 = rows_from(t, lt->c1, first, m->f),
+                                    .c2 = rows_from(t, lt->c2, first, m->f)},
+                  error));
+    TRY(ops->matmul(t->stream, &(struct op_matmul){.precise = t->precise, .n = rows, .w = b->down, .x = t->wide_act, .y = y}, error));
+    TRY(ops->add(t->stream, &(struct op_add){.n = rows * (size_t)m->d, .scale = 1.0, .x = y, .y = x_mid}, error));
 done:
     return status;
 }
@@ -119,8 +144,9 @@ static jsc_status blame(struct trace *t, size_t N, jsc_error *error)
     for (int l = 0; l <= m->L; l++)
         for (int half = 0; half < (l < m->L ? 2 : 1); half++) {
             const dptr stage = l == m->L ? t->x_out : half == 0 ? t->layers[l].x_in : t->layers[l].x_mid;
+            const size_t known = half == 1 || l == m->L ? first_row(t, l) * (size_t)m->d : 0;
             TRY(m->ops->get(t->stream, ROLE_REAL, x, stage, n, error));
-            for (size_t i = 0; i < n; i++)
+            for (size_t i = known; i < n; i++)
                 if (!isfinite(x[i]))
                     FAIL(JSC_E_NUMERIC,
                          "forward pass: the residual stream is not finite at token %zu after %s of block %d: the weights overflow on this "
@@ -137,55 +163,80 @@ done:
     return status;
 }
 
+/* Is every known row of y finite? Looked at in pieces, so that the host never holds all of it. */
+static jsc_status check_hidden(struct trace *t, size_t N, bool *finite, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const jsc_model *m = t->model;
+    const size_t d = (size_t)m->d, piece = 64;
+    double *y = NULL;
+
+    *finite = true;
+    TRY(mem_new(&y, piece * d, error));
+    for (size_t row = first_row(t, m->L); row < N; row += piece) {
+        const size_t n = (N - row < piece ? N - row : piece) * d;
+        TRY(m->ops->get(t->stream, ROLE_REAL, y, rows_from(t, t->y, row, m->d), n, error));
+        for (size_t i = 0; i < n; i++)
+            *finite = *finite && isfinite(y[i]);
+    }
+done:
+    mem_free(y);
+    return status;
+}
+
+static jsc_status final_norm(struct trace *t, size_t N, jsc_error *error)
+{
+    const jsc_model *m = t->model;
+    const size_t first = first_row(t, m->L);
+    const dptr y_act = t->stream->one_type ? NULL : dptr_at(t->y_act, first * (size_t)m->d, t->stream->size_of[ROLE_ACT]);
+    return m->ops->norm(t->stream,
+                        &(struct op_norm){.n = N - first,
+                                          .d = m->d,
+                                          .kind = m->family->norm,
+                                          .eps = m->config.norm_eps,
+                                          .x = rows_from(t, t->x_out, first, m->d),
+                                          .w = m->final_norm,
+                                          .b = m->final_norm_bias,
+                                          .y = y_act,
+                                          .y_real = rows_from(t, t->y, first, m->d),
+                                          .r = rows_from(t, t->rf, first, 1),
+                                          .mean = rows_from(t, t->mf, first, 1)},
+                        error);
+}
+
 jsc_status forward_run(struct trace *t, const double *x, int S, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const jsc_model *m = t->model;
-    const struct jsc_ops *ops = m->ops;
-    const size_t N = (size_t)S * (size_t)t->T, n = N * (size_t)m->d;
+    const size_t N = (size_t)S * (size_t)t->T;
     const double start = clock_seconds();
-    double *y = NULL;
+    bool finite = true;
 
-    if (S < 1 || S > t->S)
-        return status_set(error, JSC_E_INTERNAL, "forward of %d sequences in a trace of %d", S, t->S);
+    if (S < 1 || S > t->S || t->top_first >= t->T)
+        return status_set(error, JSC_E_INTERNAL, "forward of %d sequences in a trace of %d, from row %d of %d", S, t->S, t->top_first,
+                          t->T);
     t->s_used = S;
-    TRY(ops->put(t->stream, ROLE_REAL, t->layers[0].x_in, x, n, error));
+    TRY(m->ops->put(t->stream, ROLE_REAL, t->layers[0].x_in, x, N * (size_t)m->d, error));
     for (int l = 0; l < m->L; l++) {
         TRY(attention_half(t, l, N, error));
         TRY(mlp_half(t, l, N, l + 1 < m->L ? t->layers[l + 1].x_in : t->x_out, error));
     }
-    TRY(ops->norm(t->stream,
-                  &(struct op_norm){.n = N,
-                                    .d = m->d,
-                                    .kind = m->family->norm,
-                                    .eps = m->config.norm_eps,
-                                    .x = t->x_out,
-                                    .w = m->final_norm,
-                                    .b = m->final_norm_bias,
-                                    .y = t->stream->one_type ? NULL : t->y_act,
-                                    .y_real = t->y,
-                                    .r = t->rf,
-                                    .mean = t->mf},
-                  error));
-    TRY(ops->sync(t->stream, error));
-    TRY(mem_new(&y, n, error));
-    TRY(ops->get(t->stream, ROLE_REAL, y, t->y, n, error));
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(y[i])) {
-            status = blame(t, N, error);
-            goto done;
-        }
+    TRY(final_norm(t, N, error));
+    TRY(m->ops->sync(t->stream, error));
+    TRY(check_hidden(t, N, &finite, error));
+    if (!finite)
+        TRY(blame(t, N, error));
     t->seconds_forward += clock_seconds() - start;
 done:
-    mem_free(y);
     return status;
 }
 
 jsc_status forward_hidden(struct trace *t, int row, double *y, jsc_error *error)
 {
     const jsc_model *m = t->model;
-    return m->ops->get(t->stream, ROLE_REAL, y, dptr_at(t->y, (size_t)row * (size_t)m->d, t->stream->size_of[ROLE_REAL]), (size_t)m->d,
-                       error);
+    if (row < (int)first_row(t, m->L))
+        return status_set(error, JSC_E_INTERNAL, "hidden state of row %d: the forward kept rows from %d on", row, t->top_first);
+    return m->ops->get(t->stream, ROLE_REAL, y, rows_from(t, t->y, (size_t)row, m->d), (size_t)m->d, error);
 }
 
 jsc_status forward_logits(struct trace *t, int row, double *z, double *slope, jsc_error *error)

@@ -111,7 +111,10 @@ static void count_flops(const jsc_model *m, const struct work *work, jsc_plan *p
 {
     const double T = work->T, S = work->S, d = m->d, f = m->f, q = (double)m->H * m->h, kv = (double)m->K * m->h, L = m->L;
     const double attention = 2.0 * d * (2.0 * q + 2.0 * kv), mlp = 2.0 * d * f * (m->family->gated ? 3.0 : 2.0);
-    plan->forward_flops = S * (L * T * (attention + mlp + 2.0 * T * q) + 2.0 * m->V * d * work->head_rows);
+    /* the last block past its attention: one row, unless several positions or sequences are wanted */
+    const double top = S == 1.0 && work->head_rows == 1 ? 1.0 : T;
+    plan->forward_flops = S * ((L - 1.0) * T * (attention + mlp) + T * 2.0 * d * (q + 2.0 * kv) + top * (2.0 * d * q + mlp) +
+                               L * T * 2.0 * T * q + 2.0 * m->V * d * work->head_rows);
     plan->backward_flops = 0.0;
     for (int first = 0; first < work->n_rhs; first += plan->chunk) {
         const double B = work->n_rhs - first < plan->chunk ? work->n_rhs - first : plan->chunk;

@@ -331,10 +331,14 @@ jsc_status vjp_pull(struct trace *t, const struct pull *p, jsc_error *error)
     struct walk w = {.t = t, .m = t->model, .ops = t->model->ops, .p = p, .S = p->S, .T = t->T, .B = p->B};
     const double start = clock_seconds();
     bool finite = true;
-    int last = 0;
+    int last = 0, first = t->T;
 
-    for (int b = 0; b < p->B; b++)
+    for (int b = 0; b < p->B; b++) {
         last = p->pos[b] > last ? p->pos[b] : last;
+        first = p->pos[b] < first ? p->pos[b] : first;
+    }
+    if (p->S == 1 && first < t->top_first)
+        return status_set(error, JSC_E_INTERNAL, "pull from token %d: the forward kept rows from %d on", first, t->top_first);
     if (p->B < 1 || p->B > t->B || p->S != t->s_used || last >= t->T || (p->layers && t->sizes.levels < (size_t)t->model->L))
         return status_set(error, JSC_E_INTERNAL, "pull of %d sequences, %d right-hand sides to token %d in a trace of %d, %d, %d", p->S,
                           p->B, last, t->s_used, t->B, t->T);

@@ -79,6 +79,7 @@ jsc_status job_forward(struct job *job, jsc_error *error)
     jsc_status status = JSC_OK;
 
     TRY(job_progress(job, "forward", 0.0, error));
+    job->trace->top_first = job->request->matrix ? 0 : job->p;
     TRY(forward_inputs(job->trace, job->request->ids, job->x, error));
     TRY(forward_run(job->trace, job->x, 1, error));
     TRY(forward_hidden(job->trace, job->p, job->y, error));

@@ -162,6 +162,7 @@ jsc_status jsc_vjp(const jsc_model *model, const jsc_vjp_request *request, jsc_e
     call.d = (size_t)model->d, call.n = request->n_ids, call.B = request->n_rhs;
     call.L = request->layers && request->sums != NULL ? (size_t)model->L : 1;
     TRY(begin(&call, model, error));
+    call.trace->top_first = call.order[0].pos;
     TRY(forward_inputs(call.trace, request->ids, call.x, error));
     TRY(forward_run(call.trace, call.x, 1, error));
     TRY(pull_all(&call, error));
