@@ -32,7 +32,7 @@ extern __thread const struct simt_ids *simt_cur; /* the lane that runs */
 #define blockIdx (simt_cur->block)
 #define blockDim (simt_cur->block_size)
 #define gridDim (simt_cur->grid_size)
-#define warpSize 32
+static constexpr int warpSize __attribute__((unused)) = 32;
 
 /* ---- the block -------------------------------------------------------------------------------------------------------------- */
 
