@@ -249,7 +249,8 @@ static void load_dout(const struct place *p, const struct group_scratch *s, cons
         float *row = s->dout + (i - t->i0) * s->hp;
         const dptr from = dout_part(p, (p->sequence * p->T + i) * p->B + b, n);
         cot_load(from, p->cot, p->h, row);
-        memset(row + p->h, 0, (s->hp - p->h) * sizeof *row);
+        if (p->h < s->hp)
+            memset(row + p->h, 0, (s->hp - p->h) * sizeof *row);
     }
 }
 
