@@ -123,7 +123,7 @@ typedef struct jsc_attribution {
         jsc_fisher_mode mode;  /**< the mode that was carried out: adaptive may have gone exact */
         int asked_adaptive;    /**< 1: adaptive was asked for */
         int directions;        /**< right-hand sides that are exact */
-        int probes;            /**< random probes of the rest */
+        int probes;            /**< random probes that were pulled back */
         int rank;              /**< numerical rank of F (exact), else an upper bound */
         double trace;          /**< tr F */
         double explained;      /**< share of tr F in the exact directions (exact mode: 1 - dropped) */
@@ -131,7 +131,8 @@ typedef struct jsc_attribution {
         double rtol;           /**< asked for */
         double reached;        /**< largest relative standard error of a token with 1 % of the total */
         int n_eigenvalues;
-        double *eigenvalues;   /**< [n_eigenvalues] largest first (rank and adaptive) */
+        double *eigenvalues;   /**< [n_eigenvalues] largest first (rank: all; adaptive: of the first directions, approximate) */
+        int tangents;          /**< adaptive: forward differences that chose directions; each costs about as much as a right-hand side */
     } fisher;
 
     struct {

@@ -33,6 +33,7 @@ struct trace_sizes {
     size_t levels;        /* block inputs whose squares are kept */
     enum mlp_form form;
     bool backward; /* false: forward only */
+    bool shared;   /* all blocks share one set of activations: for a forward that is never pulled back */
 };
 /* The sizes that a plan means. */
 jsc_status plan_sizes(const jsc_model *model, const jsc_plan *plan, struct trace_sizes *out, jsc_error *error);
@@ -93,6 +94,9 @@ struct trace {
 void trace_layout(struct trace *trace, const jsc_model *model, const struct trace_sizes *sizes, const size_t size_of[ROLE_COUNT],
                   bool one_type, struct arena *arena);
 jsc_status trace_make(const jsc_model *model, const jsc_plan *plan, struct trace **out, jsc_error *error);
+/* S sequences of like's tokens for forward passes whose activations nobody needs, and its bytes. */
+jsc_status trace_make_forward(const struct trace *like, int S, struct trace **out, jsc_error *error);
+uint64_t trace_forward_bytes(const jsc_model *model, int S, int T);
 void trace_free(struct trace *trace);
 
 /* ---- forward.c --------------------------------------------------------------------------------------------------------------- */
@@ -105,6 +109,15 @@ jsc_status forward_run(struct trace *trace, const double *x, int S, jsc_error *e
 jsc_status forward_hidden(struct trace *trace, int row, double *y, jsc_error *error);
 /* Logits (soft-cap, scale, bias applied) and, if slope is not NULL, d logit / d (w . y) of each, [V]. */
 jsc_status forward_logits(struct trace *trace, int row, double *z, double *slope, jsc_error *error);
+
+/* ---- tangent.c ------------------------------------------------------------------------------------------------------------------ */
+
+/* dy[i] = sum_t J_t u_t at token row, [n][d], by differences of forward passes. u: [n][T][d] tangents of the block-0 inputs x [T][d], y: [d] at
+ * row for x itself. One-sided and in the forward's precision, so right to about 1 %: enough to choose directions by, never a score.
+ * Costs n forward passes of like's T tokens without the head. u is overwritten. */
+jsc_status tangents_run(const struct trace *like, const double *x, const double *y, double *u, int n, int row, double *dy, jsc_error *error);
+/* Bytes that it takes. */
+uint64_t tangents_bytes(const jsc_model *model, int T, int n);
 
 /* ---- vjp.c ---------------------------------------------------------------------------------------------------------------------- */
 

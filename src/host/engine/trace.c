@@ -24,6 +24,11 @@ static void layout_forward(struct trace *t, const jsc_model *m, const struct tra
 
     for (int l = 0; l < m->L; l++) {
         struct layer_trace local = {0}, *lt = t->layers != NULL ? &t->layers[l] : &local;
+        if (z->shared && l > 0) {
+            if (t->layers != NULL)
+                *lt = t->layers[0];
+            continue;
+        }
         lt->x_in = arena_push(arena, times(N, d), real);
         lt->r1 = arena_push(arena, N, real);
         lt->m1 = mean ? arena_push(arena, N, real) : NULL;
@@ -136,7 +141,7 @@ done:
     return status;
 }
 
-jsc_status trace_make(const jsc_model *m, const jsc_plan *plan, struct trace **out, jsc_error *error)
+static jsc_status build(const jsc_model *m, const jsc_plan *plan, const struct trace_sizes *z, struct trace **out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     struct trace *t = NULL;
@@ -144,22 +149,51 @@ jsc_status trace_make(const jsc_model *m, const jsc_plan *plan, struct trace **o
     TRY(mem_new(&t, 1, error));
     t->model = m;
     t->plan = *plan;
-    t->S = plan->sequences, t->T = plan->n_tokens, t->B = plan->chunk;
-    TRY(plan_sizes(m, plan, &t->sizes, error));
+    t->sizes = *z;
+    t->S = (int)z->S, t->T = (int)z->T, t->B = (int)z->B;
     TRY(mem_new(&t->layers, (size_t)m->L, error));
     TRY(m->ops->stream_open(m->device, &t->stream, error));
     struct arena arena = {0};
-    trace_layout(t, m, &t->sizes, t->stream->size_of, t->stream->one_type, &arena);
+    trace_layout(t, m, z, t->stream->size_of, t->stream->one_type, &arena);
     if (arena.used == SIZE_MAX)
         FAIL(JSC_E_MEMORY, "%d tokens and %d right-hand sides need more memory than can be addressed", t->T, t->B);
     TRY(m->ops->alloc(m->device, arena.used, &t->memory, error));
     arena = (struct arena){.base = t->memory, .used = 0, .host = false};
-    trace_layout(t, m, &t->sizes, t->stream->size_of, t->stream->one_type, &arena);
+    trace_layout(t, m, z, t->stream->size_of, t->stream->one_type, &arena);
     TRY(put_rope(t, error));
     *out = t, t = NULL;
 done:
     trace_free(t);
     return status;
+}
+
+jsc_status trace_make(const jsc_model *m, const jsc_plan *plan, struct trace **out, jsc_error *error)
+{
+    struct trace_sizes z;
+    const jsc_status status = plan_sizes(m, plan, &z, error);
+    return status == JSC_OK ? build(m, plan, &z, out, error) : status;
+}
+
+/* B = 1 is never pulled back. */
+static struct trace_sizes forward_sizes(int S, int T)
+{
+    const size_t N = (size_t)S * (size_t)T;
+    return (struct trace_sizes){.S = (size_t)S, .T = (size_t)T, .B = 1, .N = N, .M = N, .levels = 1, .shared = true};
+}
+
+jsc_status trace_make_forward(const struct trace *like, int S, struct trace **out, jsc_error *error)
+{
+    const struct trace_sizes z = forward_sizes(S, like->T);
+    return build(like->model, &like->plan, &z, out, error);
+}
+
+uint64_t trace_forward_bytes(const jsc_model *m, int S, int T)
+{
+    struct trace dry = {0};
+    struct arena arena = {0};
+    const struct trace_sizes z = forward_sizes(S, T);
+    trace_layout(&dry, m, &z, m->load_stream->size_of, m->load_stream->one_type, &arena);
+    return arena.used == SIZE_MAX ? UINT64_MAX : arena.used;
 }
 
 void trace_free(struct trace *t)

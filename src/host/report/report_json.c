@@ -214,6 +214,8 @@ static void put_fisher(const jsc_attribution *a, struct sink *sink)
     put_string_field(sink, "mode", (unsigned)a->fisher.mode < 3 ? modes[a->fisher.mode] : "?", &first);
     put_integer_field(sink, "directions", a->fisher.directions, &first);
     put_integer_field(sink, "probes", a->fisher.probes, &first);
+    if (a->fisher.tangents > 0)
+        put_integer_field(sink, "tangents", a->fisher.tangents, &first);
     put_integer_field(sink, "rank", a->fisher.rank, &first);
     put_number_field(sink, "explained", a->fisher.explained, &first);
     put_number_field(sink, "trace", a->fisher.trace, &first);

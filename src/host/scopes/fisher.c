@@ -14,12 +14,14 @@ void fisher_size(struct job *job)
 {
     const jsc_request *r = job->request;
     const jsc_model *m = job->model;
-    const uint64_t d = (uint64_t)m->d, V = (uint64_t)m->V, real = m->load_stream->size_of[ROLE_REAL], L = (uint64_t)job->levels;
+    const uint64_t d = (uint64_t)m->d, V = (uint64_t)m->V, real = m->load_stream->size_of[ROLE_REAL];
 
     job->work.n_rhs = r->fisher_mode == JSC_FISHER_RANK ? r->fisher_rank : m->d < m->V ? m->d : m->V;
     /* the tokens' rows and one product's scratch on the device; ranking, F, its factor and copies of blocks on the host */
     job->work.host_bytes += (V + 2 * FISHER_BLOCK) * d * real + FISHER_BLOCK * V * real + V * (sizeof(struct ranked) + 20) +
-                            sizeof(double) * (4 * d * d + 3 * 24 * L * (uint64_t)job->T);
+                            sizeof(double) * 4 * d * d;
+    if (r->fisher_mode == JSC_FISHER_ADAPTIVE)
+        job->work.host_bytes += fisher_adaptive_bytes(job);
 }
 
 /* Where sums over right-hand sides go: rows of a score, and of a layer map (or NULL). */

@@ -1,152 +1,102 @@
-/* fisher_adaptive.c: Fisher scores from the largest directions of F exactly and random probes of the rest, grown until the standard errors
- * are small enough (docs/math.md, adaptive Fisher).
+/* fisher_adaptive.c: Fisher scores from directions that are exact and random probes of the rest, until the standard errors are small enough
+ * (docs/math.md, adaptive Fisher).
  *
- * Stage s adds directions D_s, exact and orthogonal in the sense that F = sum_r D_r^T D_r + F_s, and probes l = L_s xi of F_s = L_s L_s^T.
- * Each stage alone gives an unbiased estimate  sum_{r <= s} ||D_r J||^2 + mean ||l^T J||^2;  they are averaged with weights that depend on
- * F alone, so the average is unbiased too, and its error follows from the spread of the probes inside each stage. */
+ * Directions D are exact; probes l = L_s xi see what they leave, F_s = F - D^T D = L_s L_s^T, so  ||D J_t||^2 + mean ||l^T J_t||^2  is an
+ * unbiased estimate. Its error depends on the directions alone. The first are F's largest eigenvectors, which know nothing of J. Those
+ * of a further stage are where J sends the last probes: h = sum_t w_t J_t (J_t^T l), one power step towards the eigenvectors that matter for
+ * J^T F J itself. A stage that is nearly good enough gets more probes instead. */
 #include "scopes_internal.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define FIRST_STAGE  32 /* directions, and as many probes */
-#define STAGES_MAX   24
-#define POWER_STEPS  4   /* products with F per stage: U need not be exact for the estimate to be unbiased */
-#define NORM_VECTORS 16  /* random vectors that measure ||F_s||_F */
-#define EXACT_SHARE  0.4 /* of the rank: more right-hand sides than this and all of them cost hardly more (design of the MLP's full form) */
-#define SHARE_MIN    0.01 /* tokens whose standard error counts: at least this share of the total */
+#define FIRST_DIRECTIONS 8
+#define STAGE_PROBES     16 /* fewer make the standard errors themselves uncertain */
+#define POWER_STEPS      3  /* products with F for the first directions: they need not be exact for the estimate to be unbiased */
+#define STAGES_MAX       16
+#define GAIN             2.5 /* by which a stage of new directions lowers the error at the least, as a rule: when would exact be cheaper? */
+#define TOP_UP           1.7 /* errors up to this factor too large are cheaper cured by probes */
+#define EXACT_SHARE      0.5 /* of the rank: more right-hand sides than this and all of them cost hardly more (design of the MLP's full form) */
+#define SHARE_MIN        0.01 /* tokens whose standard error counts: at least this share of the total */
+#define SMALL_RANK       128
+#define INFORMED_SHARE   8 /* gradients and tangents may take this part of the limit; without them F's eigenvectors serve all stages */
 
-struct stage {
-    struct exact_part part;
-    int probes;
-    double norm2;              /* estimate of ||F_s||_F^2 */
-    double *exact, *mean, *m2; /* [levels T] sums of the directions; mean and sum of squared deviations of the probes */
-};
 struct adaptive {
     struct fisher *f;
     struct job *job;
     size_t cells; /* levels T */
-    struct stage stages[STAGES_MAX];
-    int n_stages;
+    struct exact_part parts[STAGES_MAX];
+    int n_parts;
     double *D; /* directions of all stages */
     size_t D_capacity;
-    int n_D, n_probes;
-    double *ritz;
-    size_t ritz_capacity;
+    int n_D;
+    double *exact;     /* [cells] sums of the directions */
+    double *mean, *m2; /* [cells] of the current stage's probes: mean, and sum of squared deviations from it */
+    int n;             /* probes of the current stage, */
+    int n_probes;      /* of all stages, */
+    int n_tangents;    /* and tangents */
+    double *grads;     /* [T][STAGE_PROBES][d] of the stage's first probes, or NULL: not informed */
+    double *ritz;      /* of the first directions */
     int n_ritz;
     double carried; /* trace of F in the directions */
 };
 
 bool fisher_small(const struct fisher *f)
 {
-    return f->bound <= 4 * FIRST_STAGE;
+    return f->bound <= SMALL_RANK;
 }
 
-/* First the directions' rows, then the probes' (Welford's running mean and spread). */
-static jsc_status take_stage(void *user, const struct pulled *chunk, jsc_error *error)
+/* ---- memory -------------------------------------------------------------------------------------------------------------------- */
+
+/* Gradients and tangents of a stage's probes. */
+static uint64_t informed_bytes(const struct job *job)
+{
+    const uint64_t block = (uint64_t)job->T * STAGE_PROBES * (uint64_t)job->model->d * sizeof(double);
+    return 2 * block + tangents_bytes(job->model, job->T, STAGE_PROBES);
+}
+
+static bool is_informed(const struct job *job, uint64_t limit)
+{
+    return informed_bytes(job) <= limit / INFORMED_SHARE;
+}
+
+uint64_t fisher_adaptive_bytes(const struct job *job)
+{
+    const jsc_model *m = job->model;
+    const uint64_t limit = job->work.limit > 0 ? job->work.limit : m->ops->memory_left(m->device);
+    const uint64_t cells = (uint64_t)job->levels * (uint64_t)job->T;
+    return 3 * cells * sizeof(double) + (is_informed(job, limit) ? informed_bytes(job) : 0);
+}
+
+/* ---- sums ---------------------------------------------------------------------------------------------------------------------- */
+
+static jsc_status take_directions(void *user, const struct pulled *chunk, jsc_error *error)
 {
     struct adaptive *a = user;
-    struct stage *stage = &a->stages[a->n_stages];
     const size_t B = (size_t)chunk->count;
     (void)error;
-    for (size_t b = 0; b < B; b++) {
-        const int probe = chunk->first + (int)b - stage->part.n;
-        for (size_t i = 0; i < a->cells; i++) {
-            const double square = chunk->sums[i * B + b];
-            if (probe < 0) {
-                stage->exact[i] += square;
-            } else {
-                const double delta = square - stage->mean[i];
-                stage->mean[i] += delta / (probe + 1);
-                stage->m2[i] += delta * (square - stage->mean[i]);
-            }
-        }
-    }
+    for (size_t i = 0; i < a->cells; i++)
+        for (size_t b = 0; b < B; b++)
+            a->exact[i] += chunk->sums[i * B + b];
     return JSC_OK;
 }
 
-/* ||F_s||_F^2 = E ||F_s g||^2 over standard normal g, which know nothing of the probes. */
-static jsc_status measure_rest(struct adaptive *a, struct stage *stage, jsc_error *error)
+/* Welford's running mean and spread; gradients of the stage's first probes are kept. */
+static jsc_status take_probes(void *user, const struct pulled *chunk, jsc_error *error)
 {
-    jsc_status status = JSC_OK;
-    const size_t n = (size_t)NORM_VECTORS * (size_t)a->f->d;
-    double *g = NULL, *Fg = NULL;
-
-    TRY(mem_new(&g, n, error));
-    TRY(mem_new(&Fg, n, error));
-    for (size_t i = 0; i < n; i++)
-        g[i] = rng_normal(~a->job->request->seed, (uint64_t)a->n_stages, i);
-    TRY(residual_apply(a->f, a->D, a->n_D, g, NORM_VECTORS, Fg, error));
-    stage->norm2 = dense_dot(Fg, Fg, n) / NORM_VECTORS;
-done:
-    mem_free(g);
-    mem_free(Fg);
-    return status;
-}
-
-/* New directions out of what the earlier ones leave. */
-static jsc_status add_directions(struct adaptive *a, struct stage *stage, int k, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    const size_t d = (size_t)a->f->d;
-    struct subspace s = {.D = a->D, .n_d = a->n_D, .k = k, .iterations = POWER_STEPS, .settle = 1e-3, .stream = (uint64_t)a->n_stages};
-
-    TRY(subspace_find(a->f, &s, error));
-    TRY(exact_part_make(&s, a->f->d, a->f->trace, &stage->part, error));
-    TRY(mem_reserve(&a->D, &a->D_capacity, (size_t)(a->n_D + stage->part.n) * d + 1, error));
-    memcpy(a->D + (size_t)a->n_D * d, stage->part.D, (size_t)stage->part.n * d * sizeof *a->D);
-    a->n_D += stage->part.n;
-    a->carried += dense_dot(stage->part.D, stage->part.D, (size_t)stage->part.n * d);
-    TRY(mem_reserve(&a->ritz, &a->ritz_capacity, (size_t)(a->n_ritz + s.found) + 1, error));
-    for (int i = 0; i < s.found; i++)
-        a->ritz[a->n_ritz++] = s.ritz[i];
-    TRY(measure_rest(a, stage, error));
-done:
-    subspace_free(&s);
-    return status;
-}
-
-/* One stage: k directions more and k probes of the new rest, pulled back together. */
-static jsc_status grow(struct adaptive *a, int k, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    struct stage *stage = &a->stages[a->n_stages];
-    const size_t d = (size_t)a->f->d;
-    double *rows = NULL, *scratch = NULL;
-
-    TRY(add_directions(a, stage, k, error));
-    const int n = stage->part.n;
-    TRY(mem_new(&rows, (size_t)(n + k) * d, error));
-    TRY(mem_new(&scratch, (size_t)a->n_D, error));
-    TRY(mem_new(&stage->exact, a->cells, error));
-    TRY(mem_new(&stage->mean, a->cells, error));
-    TRY(mem_new(&stage->m2, a->cells, error));
-    double *probes = rows + (size_t)n * d;
-    memcpy(rows, stage->part.D, (size_t)n * d * sizeof *rows);
-    TRY(fisher_probes(a->f, (uint64_t)a->n_probes, k, probes, error));
-    for (int r = 0; r <= a->n_stages; r++)
-        exact_part_project(&a->stages[r].part, probes, k, a->f->d, scratch);
-    stage->probes = k;
-    a->n_probes += k;
-    a->job->total = a->job->done + n + k;
-    TRY(job_pull(a->job, n + k, rows, NULL, take_stage, a, error));
-    a->n_stages++;
-done:
-    mem_free(rows);
-    mem_free(scratch);
-    return status;
-}
-
-/* Weight of each stage: inverse of the variance that F predicts for it, ||F_s||^2 / probes. */
-static void weigh(const struct adaptive *a, double weights[STAGES_MAX])
-{
-    double sum = 0.0;
-    const double least = 1e-30 * a->f->trace * a->f->trace + 1e-300; /* a rest of zero has no variance at all */
-    for (int s = 0; s < a->n_stages; s++)
-        sum += weights[s] = a->stages[s].probes / (a->stages[s].norm2 + least);
-    for (int s = 0; s < a->n_stages; s++)
-        weights[s] /= sum;
+    struct adaptive *a = user;
+    const size_t B = (size_t)chunk->count, d = (size_t)a->f->d;
+    (void)error;
+    for (size_t b = 0; b < B; b++, a->n++) {
+        for (size_t i = 0; i < a->cells; i++) {
+            const double square = chunk->sums[i * B + b], delta = square - a->mean[i];
+            a->mean[i] += delta / (a->n + 1);
+            a->m2[i] += delta * (square - a->mean[i]);
+        }
+        for (size_t t = 0; a->grads != NULL && a->n < STAGE_PROBES && t < (size_t)a->job->T; t++)
+            memcpy(a->grads + (t * STAGE_PROBES + (size_t)a->n) * d, chunk->grads + (t * B + b) * d, d * sizeof *a->grads);
+    }
+    return JSC_OK;
 }
 
 /* A few squares of random sums are skewed like a gamma distribution: where their spread comes out too small, so does their mean, and an
@@ -158,40 +108,165 @@ static double upper_variance(double mean, double v, double n)
 }
 
 /* Estimate and standard error of cell i. */
-static double estimate(const struct adaptive *a, const double *weights, size_t i, double *stderr_out)
+static double estimate(const struct adaptive *a, size_t i, double *stderr_out)
 {
-    double value = 0.0, exact = 0.0, variance = 0.0;
-    for (int s = 0; s < a->n_stages; s++) {
-        const struct stage *stage = &a->stages[s];
-        const double n = stage->probes;
-        exact += stage->exact[i];
-        value += weights[s] * (exact + stage->mean[i]);
-        variance += weights[s] * weights[s] * upper_variance(stage->mean[i], stage->m2[i] / (n - 1.0), n) / n;
-    }
-    *stderr_out = sqrt(variance);
-    return value;
+    const double n = a->n;
+    *stderr_out = sqrt(upper_variance(a->mean[i], a->m2[i] / (n - 1.0), n) / n);
+    return a->exact[i] + a->mean[i];
+}
+
+static double total_of(const struct adaptive *a)
+{
+    double total = 0.0, spread = 0.0;
+    for (size_t t = 0; t < (size_t)a->job->T; t++)
+        total += estimate(a, t, &spread);
+    return total;
 }
 
 /* Largest relative standard error of the tokens that matter. */
 static double reached(const struct adaptive *a)
 {
-    double weights[STAGES_MAX], total = 0.0, largest = 0.0, spread = 0.0;
-    const size_t T = (size_t)a->job->T;
-    weigh(a, weights);
-    for (size_t t = 0; t < T; t++)
-        total += estimate(a, weights, t, &spread);
-    for (size_t t = 0; t < T; t++) {
-        const double value = estimate(a, weights, t, &spread);
-        if (value > 0.0 && value >= SHARE_MIN * total)
+    const double least = SHARE_MIN * total_of(a);
+    double largest = 0.0, spread = 0.0;
+    for (size_t t = 0; t < (size_t)a->job->T; t++) {
+        const double value = estimate(a, t, &spread);
+        if (value > 0.0 && value >= least)
             largest = fmax(largest, spread / value);
     }
     return largest;
 }
 
-static int falling(const void *left, const void *right)
+/* ---- directions ------------------------------------------------------------------------------------------------------------------- */
+
+/* Tangents u_t = w_t J_t^T l of the stage's first probes, [n][T][d]; w_t weighs tokens alike whose score matters. */
+static void weigh_gradients(const struct adaptive *a, int n, double *u)
 {
-    const double a = *(const double *)left, b = *(const double *)right;
-    return a > b ? -1 : a < b;
+    const double least = 0.5 * SHARE_MIN * total_of(a);
+    const size_t T = (size_t)a->job->T, d = (size_t)a->f->d;
+    for (size_t t = 0; t < T; t++) {
+        double spread = 0.0;
+        const double score = estimate(a, t, &spread), w = score > 0.0 && score >= least ? 1.0 / score : 0.0;
+        for (size_t i = 0; i < (size_t)n; i++)
+            for (size_t j = 0; j < d; j++)
+                u[(i * T + t) * d + j] = w * a->grads[(t * STAGE_PROBES + i) * d + j];
+    }
+}
+
+/* A block of vectors out of the last stage's probes: where J sends their gradients. */
+static jsc_status informed_block(struct adaptive *a, struct subspace *s, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct job *job = a->job;
+    const size_t d = (size_t)a->f->d;
+    const int n = a->n < STAGE_PROBES ? a->n : STAGE_PROBES;
+    double *u = NULL;
+
+    TRY(mem_new(&u, (size_t)n * (size_t)job->T * d, error));
+    TRY(mem_new(&s->U, (size_t)n * d, error));
+    TRY(mem_new(&s->FU, (size_t)n * d, error));
+    weigh_gradients(a, n, u);
+    TRY(job_progress(job, "backward", 0.0, error));
+    TRY(tangents_run(job->trace, job->x, job->y, u, n, job->p, s->U, error));
+    TRY(job_progress(job, "backward", n, error));
+    a->n_tangents += n;
+    s->found = orthonormalise(s->U, n, a->f->d);
+    TRY(residual_apply(a->f, a->D, a->n_D, s->U, s->found, s->FU, error));
+done:
+    mem_free(u);
+    return status;
+}
+
+static jsc_status eigen_block(struct adaptive *a, int k, struct subspace *s, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    s->D = a->D, s->n_d = a->n_D, s->k = k, s->iterations = POWER_STEPS, s->settle = 1e-2, s->stream = (uint64_t)a->n_parts;
+    TRY(subspace_find(a->f, s, error));
+    if (a->ritz == NULL && s->found > 0) {
+        TRY(mem_new(&a->ritz, (size_t)s->found, error));
+        memcpy(a->ritz, s->ritz, (size_t)s->found * sizeof *a->ritz);
+        a->n_ritz = s->found;
+    }
+done:
+    return status;
+}
+
+/* ---- stages ------------------------------------------------------------------------------------------------------------------------- */
+
+/* New directions out of what the earlier ones leave, pulled back; the probes of the old rest are worth nothing then. */
+static jsc_status add_directions(struct adaptive *a, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const size_t d = (size_t)a->f->d;
+    struct subspace s = {0};
+    struct exact_part *part = &a->parts[a->n_parts];
+
+    if (a->n > 0 && a->grads != NULL)
+        TRY(informed_block(a, &s, error));
+    else
+        TRY(eigen_block(a, a->n > 0 ? 2 * STAGE_PROBES : FIRST_DIRECTIONS, &s, error));
+    TRY(exact_part_make(&s, a->f->d, a->f->trace, part, error));
+    a->n_parts++;
+    TRY(mem_reserve(&a->D, &a->D_capacity, (size_t)(a->n_D + part->n) * d + 1, error));
+    memcpy(a->D + (size_t)a->n_D * d, part->D, (size_t)part->n * d * sizeof *a->D);
+    a->n_D += part->n;
+    a->carried += dense_dot(part->D, part->D, (size_t)part->n * d);
+    TRY(job_pull(a->job, part->n, part->D, NULL, take_directions, a, error));
+    a->n = 0;
+    memset(a->mean, 0, a->cells * sizeof *a->mean);
+    memset(a->m2, 0, a->cells * sizeof *a->m2);
+done:
+    subspace_free(&s);
+    return status;
+}
+
+static jsc_status add_probes(struct adaptive *a, int n, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const size_t d = (size_t)a->f->d;
+    double *probes = NULL, *scratch = NULL;
+
+    TRY(mem_new(&probes, (size_t)n * d, error));
+    TRY(mem_new(&scratch, (size_t)a->n_D, error));
+    TRY(fisher_probes(a->f, (uint64_t)a->n_probes, n, probes, error));
+    for (int r = 0; r < a->n_parts; r++)
+        exact_part_project(&a->parts[r], probes, n, a->f->d, scratch);
+    a->n_probes += n;
+    TRY(job_pull_grads(a->job, n, probes, a->grads != NULL && a->n < STAGE_PROBES, take_probes, a, error));
+done:
+    mem_free(probes);
+    mem_free(scratch);
+    return status;
+}
+
+/* Units of work so far: a tangent costs about as much as a right-hand side. */
+static int spent(const struct adaptive *a)
+{
+    return a->n_D + a->n_probes + a->n_tangents;
+}
+
+/* Grows until the error is reached; *exact_pays: it would take about as many right-hand sides as exact. */
+static jsc_status grow(struct adaptive *a, bool *exact_pays, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const double rtol = a->job->request->fisher_rtol, limit = EXACT_SHARE * a->f->bound;
+
+    *exact_pays = false;
+    TRY(add_directions(a, error));
+    TRY(add_probes(a, STAGE_PROBES, error));
+    for (double ratio; (ratio = reached(a) / rtol) > 1.0;) {
+        const double stages = ceil(log(ratio) / log(GAIN)), more = ceil(a->n * (1.1 * ratio * ratio - 1.0));
+        const bool top_up = more <= TOP_UP || a->n_parts == STAGES_MAX;
+        if (spent(a) + (top_up ? more : 3.0 * STAGE_PROBES * stages) > limit) {
+            *exact_pays = true;
+            break;
+        }
+        a->job->total = a->job->done + (top_up ? more : 3.0 * STAGE_PROBES);
+        if (!top_up)
+            TRY(add_directions(a, error));
+        TRY(add_probes(a, top_up ? (int)more : STAGE_PROBES, error));
+    }
+done:
+    return status;
 }
 
 static jsc_status fill_answer(struct adaptive *a, jsc_error *error)
@@ -199,15 +274,13 @@ static jsc_status fill_answer(struct adaptive *a, jsc_error *error)
     jsc_status status = JSC_OK;
     jsc_attribution *out = a->job->out;
     const size_t n = (size_t)a->job->n, T = (size_t)a->job->T;
-    double weights[STAGES_MAX];
 
     TRY(mem_new(&out->stderrs, n, error));
     if (out->layers != NULL)
         TRY(mem_new(&out->layer_stderrs, n * (size_t)a->job->levels, error));
-    weigh(a, weights);
     for (size_t i = 0; i < a->cells; i++) {
         double spread = 0.0;
-        const double value = estimate(a, weights, i, &spread);
+        const double value = estimate(a, i, &spread);
         const size_t l = i / T, t = i % T;
         if (l == 0)
             out->scores[t] = value, out->stderrs[t] = spread;
@@ -217,10 +290,10 @@ static jsc_status fill_answer(struct adaptive *a, jsc_error *error)
     out->fisher.mode = JSC_FISHER_ADAPTIVE;
     out->fisher.directions = a->n_D;
     out->fisher.probes = a->n_probes;
+    out->fisher.tangents = a->n_tangents;
     out->fisher.rank = a->f->bound;
     out->fisher.explained = a->f->trace > 0.0 ? a->carried / a->f->trace : 1.0;
     out->fisher.reached = reached(a);
-    qsort(a->ritz, (size_t)a->n_ritz, sizeof *a->ritz, falling);
     out->fisher.n_eigenvalues = a->n_ritz;
     out->fisher.eigenvalues = a->ritz, a->ritz = NULL;
 done:
@@ -230,35 +303,25 @@ done:
 jsc_status fisher_adaptive(struct fisher *f, bool *exact_pays, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    struct adaptive a = {.f = f, .job = f->job, .cells = (size_t)f->job->levels * (size_t)f->job->T};
-    const double rtol = f->job->request->fisher_rtol, limit = EXACT_SHARE * f->bound;
-    int k = FIRST_STAGE;
+    const size_t T = (size_t)f->job->T;
+    struct adaptive a = {.f = f, .job = f->job, .cells = (size_t)f->job->levels * T};
 
-    *exact_pays = false;
-    for (;;) {
-        TRY(grow(&a, k, error));
-        const int B = a.n_D + a.n_probes;
-        const double error_now = reached(&a);
-        if (error_now <= rtol)
-            break;
-        /* the error falls at least as fast as 1 / B: directions and probes both grow with B */
-        const double needed = B * error_now / rtol;
-        if (a.n_stages == STAGES_MAX || needed > limit) {
-            *exact_pays = true;
-            goto done;
-        }
-        k = (int)(0.5 * (fmin(fmin(fmax(1.2 * needed, 1.25 * B), 2.0 * B), limit) - B));
-        k = k < 8 ? 8 : k;
-    }
-    TRY(fill_answer(&a, error));
+    TRY(mem_new(&a.exact, a.cells, error));
+    TRY(mem_new(&a.mean, a.cells, error));
+    TRY(mem_new(&a.m2, a.cells, error));
+    if (is_informed(f->job, f->job->plan.limit_bytes))
+        TRY(mem_new(&a.grads, T * STAGE_PROBES * (size_t)f->d, error));
+    TRY(grow(&a, exact_pays, error));
+    if (!*exact_pays)
+        TRY(fill_answer(&a, error));
 done:
-    for (int s = 0; s < STAGES_MAX; s++) {
-        exact_part_free(&a.stages[s].part);
-        mem_free(a.stages[s].exact);
-        mem_free(a.stages[s].mean);
-        mem_free(a.stages[s].m2);
-    }
+    for (int s = 0; s < STAGES_MAX; s++)
+        exact_part_free(&a.parts[s]);
     mem_free(a.D);
+    mem_free(a.exact);
+    mem_free(a.mean);
+    mem_free(a.m2);
+    mem_free(a.grads);
     mem_free(a.ritz);
     return status;
 }

@@ -95,7 +95,9 @@ jsc_status job_tick(void *user, double share, jsc_error *error)
     return job_progress(t->job, "backward", 0.0, error);
 }
 
-jsc_status job_pull(struct job *job, int n, const double *cotangents, const int32_t *pos, pull_sink sink, void *user, jsc_error *error)
+/* grads: [T chunk][d] for one chunk, or NULL. */
+static jsc_status pull_chunks(struct job *job, int n, const double *cotangents, const int32_t *pos, double *grads, pull_sink sink,
+                              void *user, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const int chunk = (int)equal_part((size_t)n, (size_t)job->plan.chunk);
@@ -113,13 +115,32 @@ jsc_status job_pull(struct job *job, int n, const double *cotangents, const int3
                                   .cot = cotangents + (size_t)first * (size_t)job->model->d,
                                   .layers = job->levels > 1,
                                   .sums = job->sums,
+                                  .grads = grads,
                                   .tick = job_tick,
                                   .tick_user = &ticker};
         TRY(vjp_pull(job->trace, &pull, error));
-        TRY(sink(user, &(struct pulled){.first = first, .count = count, .sums = job->sums}, error));
+        TRY(sink(user, &(struct pulled){.first = first, .count = count, .sums = job->sums, .grads = grads}, error));
     }
 done:
     mem_free(at_p);
+    return status;
+}
+
+jsc_status job_pull(struct job *job, int n, const double *cotangents, const int32_t *pos, pull_sink sink, void *user, jsc_error *error)
+{
+    return pull_chunks(job, n, cotangents, pos, NULL, sink, user, error);
+}
+
+jsc_status job_pull_grads(struct job *job, int n, const double *cotangents, bool wanted, pull_sink sink, void *user, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    double *grads = NULL;
+
+    if (wanted)
+        TRY(mem_new(&grads, (size_t)job->T * equal_part((size_t)n, (size_t)job->plan.chunk) * (size_t)job->model->d, error));
+    TRY(pull_chunks(job, n, cotangents, NULL, grads, sink, user, error));
+done:
+    mem_free(grads);
     return status;
 }
 

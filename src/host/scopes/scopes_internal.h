@@ -28,10 +28,10 @@ struct job {
     double done, total;    /* progress of the pull-back, in right-hand sides (path: in steps) */
 };
 
-/* Sums of one chunk of right-hand sides first .. first+count-1: sums[(l T + t) count + b]. */
+/* Sums of one chunk of right-hand sides first .. first+count-1: sums[(l T + t) count + b]; grads[t count + b][d] at block 0, if asked for. */
 struct pulled {
     int first, count;
-    const double *sums;
+    const double *sums, *grads;
 };
 typedef jsc_status (*pull_sink)(void *user, const struct pulled *chunk, jsc_error *error);
 
@@ -46,6 +46,8 @@ void job_close(struct job *job);
 jsc_status job_head(struct job *job, int row, jsc_error *error);
 /* Pulls n cotangents [n][d] back in chunks of the plan; targets at pos[n], or all at p if pos is NULL. */
 jsc_status job_pull(struct job *job, int n, const double *cotangents, const int32_t *pos, pull_sink sink, void *user, jsc_error *error);
+/* The same at p, with gradients if `grads`: those of one chunk are in memory at a time. */
+jsc_status job_pull_grads(struct job *job, int n, const double *cotangents, bool grads, pull_sink sink, void *user, jsc_error *error);
 /* The scopes whose score is a norm: pulls out->n_scores cotangents at p, fills out->scores and out->layers with square roots. */
 jsc_status job_norms(struct job *job, const double *cotangents, jsc_error *error);
 /* Progress by work units; JSC_E_CANCELLED. */
@@ -211,6 +213,8 @@ jsc_status fisher_probes(struct fisher *f, uint64_t first, int count, double *ou
 /* fisher_adaptive.c: exact directions and random probes until the standard errors are small enough. *exact_pays: the errors would need
  * nearly as many right-hand sides as exact; nothing was filled. */
 jsc_status fisher_adaptive(struct fisher *f, bool *exact_pays, jsc_error *error);
+/* Bytes that it takes beside the factor's. */
+uint64_t fisher_adaptive_bytes(const struct job *job);
 /* Cotangents of an estimate without growth, for matrix rows: n_exact directions, then n_probes probes (from number first on) scaled by
  * 1/sqrt(n_probes). */
 jsc_status fisher_sketch(struct fisher *f, int n_exact, int n_probes, uint64_t first, struct factor *out, jsc_error *error);
