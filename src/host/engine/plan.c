@@ -131,11 +131,10 @@ static void count_flops(const jsc_model *m, const struct work *work, jsc_plan *p
 /* In units of pull_cost: all chunks of B. */
 static double total_cost(const jsc_model *m, const struct work *work, const struct cut *cut)
 {
-    const double batches = (work->S + cut->S - 1) / cut->S;
-    const int chunks = (work->n_rhs + cut->B - 1) / cut->B;
+    const int batches = (work->S + cut->S - 1) / cut->S, chunks = (work->n_rhs + cut->B - 1) / cut->B;
     double cost = 0.0;
     if (!work->stairs)
-        return batches * chunks * pull_cost(m, cut->S, work->T, cut->B);
+        return (double)batches * chunks * pull_cost(m, cut->S, work->T, cut->B);
     for (int end = cut->B; end - cut->B < work->n_rhs; end += cut->B)
         cost += pull_cost(m, 1, end < work->T ? end : work->T, cut->B);
     return batches * cost;

@@ -147,7 +147,6 @@ static jsc_status make_copies(const struct cpu_device *d, struct cpu_weight *w, 
 {
     jsc_status status = JSC_OK;
     const size_t n = w->base.n, k = w->base.k;
-    const int threads = d->base.threads;
 
     for (int forward = 0; forward < 2 && d->engine != NULL; forward++)
         if (uses & (forward ? USE_FORWARD : USE_VJP)) {
@@ -156,7 +155,7 @@ static jsc_status make_copies(const struct cpu_device *d, struct cpu_weight *w, 
         }
     if (d->cot != sizeof(float) && uses & USE_VJP && w->packed[false] == NULL) {
         TRY(mem_new(&w->w_cot, n * k, error));
-#pragma omp parallel for num_threads(threads) schedule(static)
+#pragma omp parallel for num_threads(d->base.threads) schedule(static)
         for (size_t r = 0; r < n; r++)
             bf16_round(w->w + r * k, k, w->w_cot + r * k);
         w->base.bytes += n * k * d->cot;
