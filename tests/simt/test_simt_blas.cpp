@@ -109,7 +109,7 @@ static void check_product(bool ta, bool tb, int m, int n, int k, int batch, cuda
     const device_array<In> da(a), db(b);
     const device_array<Out> dd(d);
     const device_array<char> workspace(1 << 20);
-    const product p(ta, tb, m, n, k, in, out, batch, 4);
+    const product p(ta, tb, m, n, k, in, out, batch, 2);
     const float alpha = 0.5f, beta = 2.0f;
     cr_assert(p.status == CUBLAS_STATUS_SUCCESS && p.found == 1, "%s", simt_message());
     cr_assert(p.run(da.data, db.data, dd.data, &alpha, &beta, workspace.data, 1 << 20) == CUBLAS_STATUS_SUCCESS, "%s", simt_message());
