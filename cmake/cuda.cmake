@@ -1,0 +1,98 @@
+# CUDA, in two ways from the same sources of src/kernels/cuda (globbed: .cu kernels, .c hosts):
+#   JSC_CUDA=AUTO|ON|OFF   libjscopes_cuda.so by nvcc for every shipped target; AUTO: where nvcc is found
+#   JSC_SIMT=ON            developers: g++ compiles them for the emulator of tests/simt; every program then has the backend without a GPU
+# JSC_CUDA_ROOT names a toolkit that is not on PATH; tools/cuda_packages.sh fetches one of the needed parts.
+set(JSC_CUDA AUTO CACHE STRING "the CUDA plug-in: AUTO (if nvcc is found), ON, OFF")
+option(JSC_SIMT "build the CUDA sources for the emulator (tests)" OFF)
+set(JSC_CUDA_ROOT "" CACHE PATH "CUDA toolkit, if nvcc is not on PATH")
+set(JSC_CUDA_TARGETS 80 90 100 120 CACHE STRING "compute capabilities with machine code; the newest two also as PTX of 90 and 120")
+
+if(JSC_CUDA STREQUAL OFF AND NOT JSC_SIMT)
+  return()
+endif()
+set(cuda_places ${JSC_CUDA_ROOT} $ENV{CUDA_HOME} $ENV{CUDA_PATH} $ENV{HOME}/.cache/jscopes/cuda/nvidia/cu13 /usr/local/cuda)
+find_program(JSC_NVCC nvcc HINTS ${cuda_places} PATH_SUFFIXES bin)
+find_path(JSC_CUDA_INCLUDE cuda_runtime.h HINTS ${cuda_places} PATH_SUFFIXES include targets/x86_64-linux/include)
+find_library(JSC_CUDART libcudart_static.a HINTS ${cuda_places} PATH_SUFFIXES lib64 lib targets/x86_64-linux/lib)
+file(GLOB cuda_kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/cuda/*.cu)
+file(GLOB cuda_hosts CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/cuda/*.c)
+
+# ---- for the emulator -------------------------------------------------------------------------------------------------------------
+if(JSC_SIMT)
+  if(NOT JSC_CUDA_INCLUDE)
+    message(FATAL_ERROR "JSC_SIMT needs CUDA's headers: run tools/cuda_packages.sh headers, or set JSC_CUDA_ROOT")
+  endif()
+  enable_language(CXX)
+  set(CMAKE_CXX_STANDARD 17)
+  set(CMAKE_CXX_STANDARD_REQUIRED ON)
+  file(GLOB simt_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/simt_*.cpp)
+  add_library(simt STATIC ${simt_sources})
+  target_include_directories(simt PUBLIC ${PROJECT_SOURCE_DIR}/tests/simt ${PROJECT_SOURCE_DIR}/src/kernels/cuda)
+  target_include_directories(simt SYSTEM PUBLIC ${JSC_CUDA_INCLUDE})
+  target_compile_definitions(simt PUBLIC JSC_SIMT _GNU_SOURCE)
+  target_compile_options(simt PRIVATE -Wall -Wextra -Wshadow -Werror)
+  target_link_libraries(simt PUBLIC stdc++)
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/tests/simt/simt_gemm.cpp PROPERTIES COMPILE_OPTIONS "-O3;-fno-sanitize=all")
+  if(JSC_SANITIZE MATCHES thread) # the engine tells the thread sanitizer what a kernel does; its own accesses are none of it
+    target_compile_options(simt PRIVATE -fno-sanitize=thread)
+    target_compile_definitions(simt PRIVATE SIMT_TSAN)
+  endif()
+  if(cuda_kernels OR cuda_hosts)
+    set_source_files_properties(${cuda_kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS
+      "-xc++;-std=c++17;-Wall;-Wextra;-Werror;-Wno-unknown-pragmas;-fno-strict-aliasing;-ffp-contract=off")
+    add_library(jscopes_simt STATIC ${cuda_kernels} ${cuda_hosts})
+    target_include_directories(jscopes_simt PRIVATE include src/host/base src/host/files src/kernels)
+    target_link_libraries(jscopes_simt PUBLIC simt)
+    target_compile_options(jscopes_simt PRIVATE -fvisibility=hidden)
+    # backends.c sees JSC_SIMT and has the table in the same program; hidden objects come in by being named
+    target_compile_definitions(jsc_private_dependencies INTERFACE JSC_SIMT)
+    target_link_libraries(jsc_private_dependencies INTERFACE jscopes_simt)
+  endif()
+  return() # the plug-in is for devices
+endif()
+
+# ---- for devices: one module that is opened at run time and links nothing but libc ---------------------------------------------------
+if(NOT JSC_NVCC OR NOT JSC_CUDA_INCLUDE OR NOT JSC_CUDART)
+  if(JSC_CUDA STREQUAL ON)
+    message(FATAL_ERROR "JSC_CUDA=ON, but there is no nvcc with its headers and libcudart_static.a: set JSC_CUDA_ROOT")
+  endif()
+  message(STATUS "CUDA: no toolkit, so no plug-in")
+  return()
+endif()
+if(NOT cuda_kernels)
+  message(STATUS "CUDA: ${JSC_NVCC}; no kernels yet, so no plug-in")
+  return()
+endif()
+message(STATUS "CUDA: plug-in by ${JSC_NVCC} for compute capabilities ${JSC_CUDA_TARGETS}")
+set(nvcc_targets)
+foreach(target ${JSC_CUDA_TARGETS})
+  list(APPEND nvcc_targets -gencode arch=compute_${target},code=sm_${target})
+  if(target EQUAL 90 OR target EQUAL 120)
+    list(APPEND nvcc_targets -gencode arch=compute_${target},code=compute_${target})
+  endif()
+endforeach()
+set(nvcc_flags -std=c++17 -O3 -Xcompiler=-fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-Wall,-Wextra
+               --compress-mode=size -I${PROJECT_SOURCE_DIR}/include -I${PROJECT_SOURCE_DIR}/src/host/base -I${PROJECT_SOURCE_DIR}/src/kernels)
+if(JSC_DEVELOPER)
+  list(APPEND nvcc_flags -Werror=all-warnings)
+endif()
+set(cuda_objects)
+foreach(kernel ${cuda_kernels})
+  get_filename_component(name ${kernel} NAME)
+  set(object ${PROJECT_BINARY_DIR}/cuda/${name}.o)
+  add_custom_command(OUTPUT ${object} DEPENDS ${kernel} DEPFILE ${object}.d
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${PROJECT_BINARY_DIR}/cuda
+    COMMAND ${JSC_NVCC} ${nvcc_flags} ${nvcc_targets} -MD -MF ${object}.d -c ${kernel} -o ${object}
+    COMMENT "nvcc ${name}" VERBATIM)
+  list(APPEND cuda_objects ${object})
+endforeach()
+file(GLOB cuda_base CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/host/base/*.c) # its own copy: the library's are hidden
+add_library(jscopes_cuda MODULE ${cuda_hosts} ${cuda_base} ${cuda_objects})
+set_source_files_properties(${cuda_objects} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+set_target_properties(jscopes_cuda PROPERTIES C_VISIBILITY_PRESET hidden LINKER_LANGUAGE C)
+target_include_directories(jscopes_cuda PRIVATE include src/host/base src/host/files src/kernels src/kernels/cuda)
+target_include_directories(jscopes_cuda SYSTEM PRIVATE ${JSC_CUDA_INCLUDE})
+target_compile_definitions(jscopes_cuda PRIVATE _GNU_SOURCE)
+target_link_libraries(jscopes_cuda PRIVATE jsc_warnings ${JSC_CUDART} dl rt pthread m)
+target_link_options(jscopes_cuda PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,defs)
+install(TARGETS jscopes_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
