@@ -15,7 +15,8 @@
 #define POWER_STEPS      3  /* products with F for the first directions: they need not be exact for the estimate to be unbiased */
 #define STAGES_MAX       16
 #define GAIN             2.5 /* by which a stage of new directions lowers the error at the least, as a rule: when would exact be cheaper? */
-#define TOP_UP           1.7 /* errors up to this factor too large are cheaper cured by probes */
+#define TOP_UP_FIRST     16  /* probes that are cheaper than a stage of directions chosen through J, which costs 3 STAGE_PROBES, */
+#define TOP_UP           40  /* and than one more such stage */
 #define EXACT_SHARE      0.5 /* of the rank: more right-hand sides than this and all of them cost hardly more (design of the MLP's full form) */
 #define SHARE_MIN        0.01 /* tokens whose standard error counts: at least this share of the total */
 #define SMALL_RANK       128
@@ -255,7 +256,7 @@ static jsc_status grow(struct adaptive *a, bool *exact_pays, jsc_error *error)
     TRY(add_probes(a, STAGE_PROBES, error));
     for (double ratio; (ratio = reached(a) / rtol) > 1.0;) {
         const double stages = ceil(log(ratio) / log(GAIN)), more = ceil(a->n * (1.1 * ratio * ratio - 1.0));
-        const bool top_up = more <= TOP_UP || a->n_parts == STAGES_MAX;
+        const bool top_up = more <= (a->n_parts == 1 ? TOP_UP_FIRST : TOP_UP) || a->n_parts == STAGES_MAX;
         if (spent(a) + (top_up ? more : 3.0 * STAGE_PROBES * stages) > limit) {
             *exact_pays = true;
             break;
