@@ -1,4 +1,5 @@
 /* test_plan_memory.c: what a request uses beyond the weights, against what its plan said; limits are kept. */
+#include "resident.h"
 #include "support/random_model.h"
 
 #include <criterion/criterion.h>
@@ -15,28 +16,11 @@
 
 #define LONGEST 512
 
-/* "VmHWM:" or "VmRSS:" of this process in bytes. */
-static double resident(const char *key)
+static double resident(const char *field)
 {
-    char line[256];
-    double bytes = -1.0;
-    FILE *f = fopen("/proc/self/status", "r");
-    cr_assert(f != NULL);
-    while (fgets(line, sizeof line, f) != NULL)
-        if (strncmp(line, key, strlen(key)) == 0)
-            bytes = strtod(line + strlen(key), NULL) * 1024.0;
-    (void)fclose(f);
+    const double bytes = resident_bytes(field);
     cr_assert(bytes > 0.0);
     return bytes;
-}
-
-/* The peak begins anew; false where the kernel does not offer that. */
-static bool forget_peak(void)
-{
-    FILE *f = fopen("/proc/self/clear_refs", "w");
-    bool done = f != NULL && fputs("5", f) >= 0;
-    done = f != NULL && fclose(f) == 0 && done;
-    return done;
 }
 
 struct memory_case {
@@ -87,11 +71,11 @@ static jsc_model *open_default(void)
 static jsc_attribution *measure(const jsc_model *model, const jsc_request *r, double *used)
 {
     (void)malloc_trim(0);
-    if (!forget_peak())
+    if (!resident_forget_peak())
         cr_skip_test("SKIP: /proc/self/clear_refs cannot be written");
-    const double before = resident("VmRSS:");
+    const double before = resident("VmRSS");
     jsc_attribution *a = answer(model, r);
-    *used = resident("VmHWM:") - before;
+    *used = resident("VmHWM") - before;
     return a;
 }
 

@@ -76,19 +76,23 @@ static void run_head_vjp(struct op_run *run)
     free(ids);
 }
 
+/* Row r of a slab among rows [tokens * B]; by its own arithmetic, not by rows_at(), which is tested. */
+static size_t slab_row(const struct rows *slab, int B, size_t r)
+{
+    return r / (size_t)slab->B * (size_t)B + (size_t)slab->b0 + r % (size_t)slab->B;
+}
+
 /* Rows [tokens * n][width] of right-hand sides b0 .. b0+n-1 out of rows [tokens * B][width], or back to their places. */
 static void slab_take(const double *whole, size_t tokens, int B, const struct rows *slab, size_t width, double *part)
 {
     for (size_t r = 0; r < tokens * (size_t)slab->B; r++)
-        memcpy(part + r * width, whole + (r / (size_t)slab->B * (size_t)B + (size_t)slab->b0 + r % (size_t)slab->B) * width,
-               width * sizeof *part);
+        memcpy(part + r * width, whole + slab_row(slab, B, r) * width, width * sizeof *part);
 }
 
 static void slab_put(const double *part, size_t tokens, int B, const struct rows *slab, size_t width, double *whole)
 {
     for (size_t r = 0; r < tokens * (size_t)slab->B; r++)
-        memcpy(whole + (r / (size_t)slab->B * (size_t)B + (size_t)slab->b0 + r % (size_t)slab->B) * width, part + r * width,
-               width * sizeof *part);
+        memcpy(whole + slab_row(slab, B, r) * width, part + r * width, width * sizeof *part);
 }
 
 /* The next slab from b0 on. */

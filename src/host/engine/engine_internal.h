@@ -25,6 +25,9 @@ struct work {
 /* Fills plan (S and B reduced until it fits); JSC_E_MEMORY if S = B = 1 does not fit. */
 jsc_status plan_compute(const jsc_model *model, const struct work *work, jsc_plan *plan, jsc_error *error);
 
+/* Bytes beyond the weights that a request may take: what it asks for, or (0) nine tenths of what is free. */
+uint64_t plan_limit(const jsc_model *model, uint64_t asked);
+
 /* Sizes that the layout of a trace follows from; a pure function of model, device and plan. */
 struct trace_sizes {
     size_t S, T, B, N, M; /* N = S T, M = N B */

@@ -140,7 +140,8 @@ static double total_cost(const jsc_model *m, const struct work *work, const stru
     return batches * cost;
 }
 
-/* Of the equal chunks that fit, the one with the least memory among those that cost about as little as any. false: none fits. */
+/* Sets cut->B: of the equal chunks that fit, the one with the least memory among those that cost about as little as any. false: none fits.
+ * plan is scratch. */
 static bool choose_chunk(const jsc_model *m, const struct work *work, uint64_t limit, struct cut *cut, jsc_plan *plan)
 {
     struct choice {
@@ -174,8 +175,12 @@ static bool choose_chunk(const jsc_model *m, const struct work *work, uint64_t l
         if (choices[i].cost <= enough && (best == NULL || choices[i].need < best->need))
             best = &choices[i];
     cut->B = best->B;
-    (void)measure(m, work, cut, plan);
     return true;
+}
+
+uint64_t plan_limit(const jsc_model *m, uint64_t asked)
+{
+    return asked > 0 ? asked : (uint64_t)m->ops->memory_left(m->device) / 10 * 9;
 }
 
 jsc_status plan_compute(const jsc_model *m, const struct work *work, jsc_plan *plan, jsc_error *error)
@@ -190,7 +195,7 @@ jsc_status plan_compute(const jsc_model *m, const struct work *work, jsc_plan *p
     plan->right_hand_sides = saturate((uint64_t)work->n_rhs * (uint64_t)pulls_of(work));
     plan->levels = work->layers ? m->L : 1;
     plan->weight_bytes = m->weight_bytes;
-    plan->limit_bytes = work->limit > 0 ? work->limit : (uint64_t)m->ops->memory_left(m->device) / 10 * 9;
+    plan->limit_bytes = plan_limit(m, work->limit);
 
     struct cut cut = {.S = (int)equal_part((size_t)work->S, PATH_ROWS / (size_t)work->T), .share = 1};
     const uint64_t soft = work->limit > 0 || plan->limit_bytes < SOFT_BYTES ? plan->limit_bytes : SOFT_BYTES;

@@ -16,8 +16,7 @@ static int at_once(int T, int n)
 
 uint64_t tangents_bytes(const jsc_model *m, int T, int n)
 {
-    const uint64_t bytes = trace_forward_bytes(m, at_once(T, n), T);
-    return bytes;
+    return trace_forward_bytes(m, at_once(T, n), T);
 }
 
 static double norm(const double *v, size_t n)

@@ -21,7 +21,7 @@ void fisher_size(struct job *job)
     job->work.host_bytes += (V + 2 * FISHER_BLOCK) * d * real + FISHER_BLOCK * V * real + V * (sizeof(struct ranked) + 20) +
                             sizeof(double) * 4 * d * d;
     if (r->fisher_mode == JSC_FISHER_ADAPTIVE)
-        job->work.host_bytes += fisher_adaptive_bytes(job);
+        job->work.host_bytes += fisher_adaptive_size(job);
 }
 
 /* Where sums over right-hand sides go: rows of a score, and of a layer map (or NULL). */

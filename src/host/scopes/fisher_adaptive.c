@@ -56,17 +56,11 @@ static uint64_t informed_bytes(const struct job *job)
     return 2 * block + tangents_bytes(job->model, job->T, STAGE_PROBES);
 }
 
-static bool is_informed(const struct job *job, uint64_t limit)
+uint64_t fisher_adaptive_size(struct job *job)
 {
-    return informed_bytes(job) <= limit / INFORMED_SHARE;
-}
-
-uint64_t fisher_adaptive_bytes(const struct job *job)
-{
-    const jsc_model *m = job->model;
-    const uint64_t limit = job->work.limit > 0 ? job->work.limit : m->ops->memory_left(m->device);
-    const uint64_t cells = (uint64_t)job->levels * (uint64_t)job->T;
-    return 3 * cells * sizeof(double) + (is_informed(job, limit) ? informed_bytes(job) : 0);
+    const uint64_t bytes = informed_bytes(job), cells = (uint64_t)job->levels * (uint64_t)job->T;
+    job->informed = bytes <= plan_limit(job->model, job->work.limit) / INFORMED_SHARE;
+    return 3 * cells * sizeof(double) + (job->informed ? bytes : 0);
 }
 
 /* ---- sums ---------------------------------------------------------------------------------------------------------------------- */
@@ -183,8 +177,7 @@ static jsc_status eigen_block(struct adaptive *a, int k, struct subspace *s, jsc
     s->D = a->D, s->n_d = a->n_D, s->k = k, s->iterations = POWER_STEPS, s->settle = 1e-2, s->stream = (uint64_t)a->n_parts;
     TRY(subspace_find(a->f, s, error));
     if (a->ritz == NULL && s->found > 0) {
-        TRY(mem_new(&a->ritz, (size_t)s->found, error));
-        memcpy(a->ritz, s->ritz, (size_t)s->found * sizeof *a->ritz);
+        a->ritz = s->ritz, s->ritz = NULL;
         a->n_ritz = s->found;
     }
 done:
@@ -310,7 +303,7 @@ jsc_status fisher_adaptive(struct fisher *f, bool *exact_pays, jsc_error *error)
     TRY(mem_new(&a.exact, a.cells, error));
     TRY(mem_new(&a.mean, a.cells, error));
     TRY(mem_new(&a.m2, a.cells, error));
-    if (is_informed(f->job, f->job->plan.limit_bytes))
+    if (f->job->informed)
         TRY(mem_new(&a.grads, T * STAGE_PROBES * (size_t)f->d, error));
     TRY(grow(&a, exact_pays, error));
     if (!*exact_pays)

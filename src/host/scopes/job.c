@@ -95,15 +95,17 @@ jsc_status job_tick(void *user, double share, jsc_error *error)
     return job_progress(t->job, "backward", 0.0, error);
 }
 
-/* grads: [T chunk][d] for one chunk, or NULL. */
-static jsc_status pull_chunks(struct job *job, int n, const double *cotangents, const int32_t *pos, double *grads, pull_sink sink,
+static jsc_status pull_chunks(struct job *job, int n, const double *cotangents, const int32_t *pos, bool wants_grads, pull_sink sink,
                               void *user, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const int chunk = (int)equal_part((size_t)n, (size_t)job->plan.chunk);
     int32_t *at_p = NULL;
+    double *grads = NULL;
 
     TRY(mem_new(&at_p, (size_t)chunk, error));
+    if (wants_grads)
+        TRY(mem_new(&grads, (size_t)job->T * (size_t)chunk * (size_t)job->model->d, error));
     for (int b = 0; b < chunk; b++)
         at_p[b] = job->p;
     for (int first = 0; first < n; first += chunk) {
@@ -123,25 +125,18 @@ static jsc_status pull_chunks(struct job *job, int n, const double *cotangents, 
     }
 done:
     mem_free(at_p);
+    mem_free(grads);
     return status;
 }
 
 jsc_status job_pull(struct job *job, int n, const double *cotangents, const int32_t *pos, pull_sink sink, void *user, jsc_error *error)
 {
-    return pull_chunks(job, n, cotangents, pos, NULL, sink, user, error);
+    return pull_chunks(job, n, cotangents, pos, false, sink, user, error);
 }
 
 jsc_status job_pull_grads(struct job *job, int n, const double *cotangents, bool wanted, pull_sink sink, void *user, jsc_error *error)
 {
-    jsc_status status = JSC_OK;
-    double *grads = NULL;
-
-    if (wanted)
-        TRY(mem_new(&grads, (size_t)job->T * equal_part((size_t)n, (size_t)job->plan.chunk) * (size_t)job->model->d, error));
-    TRY(pull_chunks(job, n, cotangents, NULL, grads, sink, user, error));
-done:
-    mem_free(grads);
-    return status;
+    return pull_chunks(job, n, cotangents, NULL, wanted, sink, user, error);
 }
 
 /* scores[s][t] and layers[s][l][t] = sqrt of the sums. */

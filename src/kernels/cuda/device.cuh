@@ -272,75 +272,88 @@ JSC_DEVICE unsigned lane_id()
     return threadIdx.x & 31u; /* blocks are one-dimensional, or their x is a multiple of 32 */
 }
 
+struct add_op {
+    template <class T>
+    static __device__ __forceinline__ T of(T a, T b)
+    {
+        return a + b;
+    }
+};
+struct max_op {
+    template <class T>
+    static __device__ __forceinline__ T of(T a, T b)
+    {
+        return max(a, b);
+    }
+};
+
 /* Over the 32 lanes, the same bits in each: a butterfly. T: float, double, int, unsigned. */
-template <class T>
-JSC_DEVICE T warp_sum(T x JSC_SITE)
+template <class OP, class T>
+JSC_DEVICE T warp_reduce(T x JSC_SITE)
 {
 #pragma unroll
     for (int step = 16; step > 0; step /= 2)
-        x += __shfl_xor_sync(FULL_WARP, x, step, 32 JSC_AT);
+        x = OP::of(x, __shfl_xor_sync(FULL_WARP, x, step, 32 JSC_AT));
     return x;
+}
+template <class T>
+JSC_DEVICE T warp_sum(T x JSC_SITE)
+{
+    return warp_reduce<add_op>(x JSC_AT);
 }
 template <class T>
 JSC_DEVICE T warp_max(T x JSC_SITE)
 {
-#pragma unroll
-    for (int step = 16; step > 0; step /= 2)
-        x = max(x, __shfl_xor_sync(FULL_WARP, x, step, 32 JSC_AT));
-    return x;
+    return warp_reduce<max_op>(x JSC_AT);
 }
 
-/* The block's sum of x in warp order, the same bits in every thread, with one barrier. part: THREADS/32 elements of shared memory that no
+/* Over the block, in warp order, the same bits in every thread, with one barrier. part: THREADS/32 elements of shared memory that no
  * thread still reads: in a loop the caller alternates between two arrays. */
-template <int THREADS, class T>
-JSC_DEVICE T block_sum_into(T x, T *part JSC_SITE)
+template <class OP, int THREADS, class T>
+JSC_DEVICE T block_reduce_into(T x, T *part JSC_SITE)
 {
     static_assert(THREADS % 32 == 0 && THREADS <= 1024, "whole warps");
-    x = warp_sum(x JSC_AT);
+    x = warp_reduce<OP>(x JSC_AT);
     if (THREADS == 32)
         return x;
     if (threadIdx.x % 32 == 0)
         part[threadIdx.x / 32] = x;
-    JSC_BARRIER(); /* all warps' sums are written */
-    T sum = part[0];
+    JSC_BARRIER(); /* every warp's part is written */
+    T all = part[0];
 #pragma unroll
     for (int warp = 1; warp < THREADS / 32; warp++)
-        sum += part[warp];
-    return sum;
+        all = OP::of(all, part[warp]);
+    return all;
+}
+template <int THREADS, class T>
+JSC_DEVICE T block_sum_into(T x, T *part JSC_SITE)
+{
+    return block_reduce_into<add_op, THREADS>(x, part JSC_AT);
 }
 template <int THREADS, class T>
 JSC_DEVICE T block_max_into(T x, T *part JSC_SITE)
 {
-    static_assert(THREADS % 32 == 0 && THREADS <= 1024, "whole warps");
-    x = warp_max(x JSC_AT);
-    if (THREADS == 32)
-        return x;
-    if (threadIdx.x % 32 == 0)
-        part[threadIdx.x / 32] = x;
-    JSC_BARRIER(); /* all warps' maxima are written */
-    T most = part[0];
-#pragma unroll
-    for (int warp = 1; warp < THREADS / 32; warp++)
-        most = max(most, part[warp]);
-    return most;
+    return block_reduce_into<max_op, THREADS>(x, part JSC_AT);
 }
 
 /* The same with shared memory of its own and two barriers: may be called any number of times. The block is one-dimensional. */
-template <int THREADS, class T>
-JSC_DEVICE T block_sum(T x JSC_SITE)
+template <class OP, int THREADS, class T>
+JSC_DEVICE T block_reduce(T x JSC_SITE)
 {
     JSC_SHARED(T, part, (THREADS + 31) / 32);
     if (THREADS > 32)
         JSC_BARRIER(); /* readers of the call before are done */
-    return block_sum_into<THREADS>(x, part JSC_AT);
+    return block_reduce_into<OP, THREADS>(x, part JSC_AT);
+}
+template <int THREADS, class T>
+JSC_DEVICE T block_sum(T x JSC_SITE)
+{
+    return block_reduce<add_op, THREADS>(x JSC_AT);
 }
 template <int THREADS, class T>
 JSC_DEVICE T block_max(T x JSC_SITE)
 {
-    JSC_SHARED(T, part, (THREADS + 31) / 32);
-    if (THREADS > 32)
-        JSC_BARRIER(); /* readers of the call before are done */
-    return block_max_into<THREADS>(x, part JSC_AT);
+    return block_reduce<max_op, THREADS>(x JSC_AT);
 }
 
 #endif
