@@ -44,9 +44,9 @@ if(JSC_SIMT)
     target_include_directories(jscopes_simt PRIVATE include src/host/base src/host/files src/kernels)
     target_link_libraries(jscopes_simt PUBLIC simt)
     target_compile_options(jscopes_simt PRIVATE -fvisibility=hidden)
-    # backends.c sees JSC_SIMT and has the table in the same program; hidden objects come in by being named
+    # backends.c sees JSC_SIMT and has the table in the same program
     target_compile_definitions(jsc_private_dependencies INTERFACE JSC_SIMT)
-    target_link_libraries(jsc_private_dependencies INTERFACE jscopes_simt)
+    target_link_libraries(jsc_private_dependencies INTERFACE $<LINK_LIBRARY:WHOLE_ARCHIVE,jscopes_simt> simt)
   endif()
   return() # the plug-in is for devices
 endif()
@@ -94,5 +94,6 @@ target_include_directories(jscopes_cuda PRIVATE include src/host/base src/host/f
 target_include_directories(jscopes_cuda SYSTEM PRIVATE ${JSC_CUDA_INCLUDE})
 target_compile_definitions(jscopes_cuda PRIVATE _GNU_SOURCE)
 target_link_libraries(jscopes_cuda PRIVATE jsc_warnings ${JSC_CUDART} dl rt pthread m)
-target_link_options(jscopes_cuda PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,defs)
+target_link_options(jscopes_cuda PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,defs -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/jscopes_cuda.map)
+set_target_properties(jscopes_cuda PROPERTIES LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/jscopes_cuda.map)
 install(TARGETS jscopes_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})

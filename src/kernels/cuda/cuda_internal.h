@@ -1,0 +1,144 @@
+/* cuda_internal.h: the CUDA backend's own types and services; read by its hosts (.c) and launchers (.cu).
+ *
+ * Roles    strict: REAL, ACT and COT are float; products are true fp32 (never TF32).
+ *          fast:   REAL and ACT float, COT bf16. matmul splits its input into two bf16 terms (x = hi + lo) in the stream's scratch.
+ * Entries  norm of ops.h is norm_cuda here, extern "C", in norm_cuda.cu beside its kernels. An entry begins with cuda_enter(stream) (the
+ *          caller may be any thread), chooses a kernel by shape, launches it on cuda_handle(stream) and returns cuda_check(...). It
+ *          allocates and synchronises nothing but through the services below. */
+#ifndef JSC_CUDA_INTERNAL_H
+#define JSC_CUDA_INTERNAL_H
+
+#include "ops.h"
+
+#include <cuda_runtime_api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CUDA_ENTRY __attribute__((weak)) /* until all are written */
+
+struct blas_cuda;  /* blas_cuda.c: cuBLASLt, opened at run time, with its handle */
+struct gemm_cache; /* gemm_cuda.c: a stream's plans by shape */
+
+struct cuda_device {
+    struct jsc_device base;
+    int index;
+    int capability;      /* 90 for 9.0 */
+    int multiprocessors;
+    size_t shared_limit; /* bytes of dynamic shared memory that one block may have */
+    struct blas_cuda *blas;
+};
+
+/* Scratch of a stream by who uses it: an operation may hold its own while a product or a reduction below it holds another. */
+enum cuda_scratch { CUDA_SCRATCH_GEMM, CUDA_SCRATCH_OPERATION, CUDA_SCRATCH_COUNT };
+
+struct cuda_stream {
+    struct jsc_stream base;
+    cudaStream_t handle;
+    struct gemm_cache *gemms;
+    void *workspace; /* cuBLASLt's, CUDA_WORKSPACE_BYTES */
+    void *scratch[CUDA_SCRATCH_COUNT];
+    size_t scratch_bytes[CUDA_SCRATCH_COUNT];
+    /* the ring of cuda_stage: pinned host memory and device memory of the same size, used in step */
+    char *ring_host, *ring_device;
+    size_t ring_bytes, ring_used;
+};
+#define CUDA_WORKSPACE_BYTES ((size_t)32 << 20)
+
+/* W[n][k]: float in strict; in fast bf16, with the second term where some element is no bf16 by itself. */
+struct cuda_weight {
+    struct jsc_weight base;
+    void *w;     /* float [n][k], or bf16 [n][k] */
+    void *w_low; /* bf16 [n][k]: W = w + w_low; NULL: all zero */
+    float *bias; /* [n] or NULL */
+};
+
+static inline bool cuda_fast(const struct jsc_stream *stream)
+{
+    return stream->device->precision == JSC_PRECISION_FAST;
+}
+static inline cudaStream_t cuda_handle(const struct jsc_stream *stream)
+{
+    return ((const struct cuda_stream *)stream)->handle;
+}
+static inline const struct cuda_device *cuda_device_of(const struct jsc_stream *stream)
+{
+    return (const struct cuda_device *)stream->device;
+}
+
+/* ---- backend_cuda.c -------------------------------------------------------------------------------------------------------- */
+
+/* JSC_OK, or what failed in one line: "cuda: norm: an illegal memory access was encountered"; out of memory is JSC_E_MEMORY, else JSC_E_DEVICE. */
+CUDA_ENTRY jsc_status cuda_check(cudaError_t result, const char *what, jsc_error *error);
+/* Makes the stream's device the calling thread's. */
+CUDA_ENTRY jsc_status cuda_enter(const struct jsc_stream *stream, jsc_error *error);
+/* Device scratch of at least bytes that the stream owns until its end; content is lost when it grows (growing waits for the stream). */
+CUDA_ENTRY jsc_status cuda_scratch(struct jsc_stream *stream, enum cuda_scratch which, size_t bytes, void **out, jsc_error *error);
+/* Device copy of host bytes (ids, positions, coefficients) for operations launched now or next on this stream; 256-byte aligned. Valid until
+ * the ring has gone round, which waits for the stream: stage all that one launch needs, then launch. In total at most
+ * CUDA_STAGE_BYTES for one launch; more is JSC_E_INTERNAL, so an operation with long lists goes in pieces. */
+#define CUDA_STAGE_BYTES ((size_t)4 << 20)
+CUDA_ENTRY jsc_status cuda_stage(struct jsc_stream *stream, const void *host, size_t bytes, const void **out, jsc_error *error);
+
+/* ---- blas_cuda.c, gemm_cuda.c ---------------------------------------------------------------------------------------------- */
+
+/* Opens cuBLASLt (JSC_CUBLASLT, beside the module, the system's), or says why it cannot. The emulator has its own. */
+CUDA_ENTRY jsc_status blas_open(struct blas_cuda **out, jsc_error *error);
+CUDA_ENTRY void blas_close(struct blas_cuda *blas);
+CUDA_ENTRY void blas_describe(const struct blas_cuda *blas, char *text, size_t capacity); /* "cuBLASLt 13.1.0" */
+
+CUDA_ENTRY jsc_status gemm_cache_make(struct gemm_cache **out, jsc_error *error);
+CUDA_ENTRY void gemm_cache_free(struct gemm_cache *cache);
+
+/* C_i [m][n] = A_i [m][k] B_i [k][n], or C_i += , for i < batch; row-major. a_transposed: A is stored [k][m], b_transposed: B is stored [n][k].
+ * A and B are both float or both bf16, C float or (with bf16 operands) bf16; sums in fp32 in a fixed order (no split of k). Rows begin
+ * every ld elements (0: contiguous), problems every stride elements. C overlaps neither A nor B. m, n, k or batch 0 is no work. */
+struct gemm_cuda {
+    size_t m, n, k;
+    const void *a, *b;
+    void *c;
+    bool a_transposed, b_transposed, accumulate;
+    bool bf16_ab, bf16_c;
+    size_t lda, ldb, ldc;
+    size_t batch; /* 0: one */
+    size_t stride_a, stride_b, stride_c;
+};
+CUDA_ENTRY jsc_status gemm_cuda(struct jsc_stream *stream, const struct gemm_cuda *gemm, jsc_error *error);
+
+/* ---- weight_cuda.c --------------------------------------------------------------------------------------------------------- */
+
+CUDA_ENTRY uint64_t weight_bytes_cuda(struct jsc_device *device, size_t n, size_t k, unsigned uses);
+CUDA_ENTRY jsc_status weight_make_cuda(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
+                            const double *bias, struct jsc_weight **out, jsc_error *error);
+CUDA_ENTRY void weight_free_cuda(struct jsc_device *device, struct jsc_weight *weight);
+
+/* ---- the operations, one file each ------------------------------------------------------------------------------------------- */
+
+CUDA_ENTRY jsc_status embed_cuda(struct jsc_stream *stream, const struct op_embed *op, jsc_error *error);
+CUDA_ENTRY jsc_status norm_cuda(struct jsc_stream *stream, const struct op_norm *op, jsc_error *error);
+CUDA_ENTRY jsc_status matmul_cuda(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error);
+CUDA_ENTRY jsc_status rope_cuda(struct jsc_stream *stream, const struct op_rope *op, jsc_error *error);
+CUDA_ENTRY jsc_status attention_cuda(struct jsc_stream *stream, const struct op_attention *op, jsc_error *error);
+CUDA_ENTRY jsc_status gate_cuda(struct jsc_stream *stream, const struct op_gate *op, jsc_error *error);
+CUDA_ENTRY jsc_status add_cuda(struct jsc_stream *stream, const struct op_add *op, jsc_error *error);
+CUDA_ENTRY jsc_status head_vjp_cuda(struct jsc_stream *stream, const struct op_head_vjp *op, jsc_error *error);
+CUDA_ENTRY jsc_status matmul_vjp_cuda(struct jsc_stream *stream, const struct op_matmul_vjp *op, jsc_error *error);
+CUDA_ENTRY jsc_status norm_vjp_cuda(struct jsc_stream *stream, const struct op_norm_vjp *op, jsc_error *error);
+CUDA_ENTRY jsc_status gate_vjp_cuda(struct jsc_stream *stream, const struct op_gate_vjp *op, jsc_error *error);
+CUDA_ENTRY jsc_status mlp_collapse_cuda(struct jsc_stream *stream, const struct op_mlp_collapse *op, jsc_error *error);
+CUDA_ENTRY size_t mlp_collapse_scratch_cuda(struct jsc_device *device, enum mlp_form form, size_t n, int B, int d, int f);
+CUDA_ENTRY jsc_status attention_vjp_cuda(struct jsc_stream *stream, const struct op_attention_vjp *op, jsc_error *error);
+CUDA_ENTRY size_t attention_vjp_scratch_cuda(struct jsc_device *device, int S, int T, int B, int H, int K, int h);
+CUDA_ENTRY jsc_status rope_vjp_cuda(struct jsc_stream *stream, const struct op_rope_vjp *op, jsc_error *error);
+CUDA_ENTRY jsc_status scatter_cuda(struct jsc_stream *stream, const struct op_scatter *op, jsc_error *error);
+CUDA_ENTRY jsc_status fisher_rows_cuda(struct jsc_stream *stream, const struct op_fisher_rows *op, jsc_error *error);
+CUDA_ENTRY jsc_status gram_cuda(struct jsc_stream *stream, const struct op_gram *op, jsc_error *error);
+CUDA_ENTRY jsc_status fisher_apply_cuda(struct jsc_stream *stream, const struct op_fisher_apply *op, jsc_error *error);
+CUDA_ENTRY jsc_status probes_cuda(struct jsc_stream *stream, const struct op_probes *op, jsc_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
