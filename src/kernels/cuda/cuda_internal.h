@@ -106,6 +106,12 @@ struct gemm_cuda {
 };
 CUDA_ENTRY jsc_status gemm_cuda(struct jsc_stream *stream, const struct gemm_cuda *gemm, jsc_error *error);
 
+/* ---- matmul_cuda.cu, matmul_precise_cuda.cu ---------------------------------------------------------------------------------- */
+
+/* Bytes of the stream's scratch (CUDA_SCRATCH_GEMM) that matmul and matmul_vjp of at most `rows` rows take with a weight of at most n x k or k x n. */
+CUDA_ENTRY size_t matmul_scratch_cuda(const struct jsc_device *device, size_t rows, size_t n, size_t k);
+CUDA_ENTRY jsc_status matmul_precise_cuda(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error); /* matmul, precise */
+
 /* ---- weight_cuda.c --------------------------------------------------------------------------------------------------------- */
 
 CUDA_ENTRY uint64_t weight_bytes_cuda(struct jsc_device *device, size_t n, size_t k, unsigned uses);

@@ -123,9 +123,10 @@ JSC_DEVICE T *jsc_part(unsigned char *&at, size_t bytes)
 }
 #endif
 
-/* ---- vectors: 4, 8 or 16 bytes in one access -------------------------------------------------------------------------------- */
+/* ---- vectors: up to 16 bytes in one access ----------------------------------------------------------------------------------- */
 
-/* N elements that are loaded and stored at once; N * sizeof(T) is 4, 8 or 16 and addresses are multiples of it (checked in the emulator). */
+/* N elements that are loaded and stored at once; N * sizeof(T) is 2, 4, 8 or 16 and addresses are multiples of it (checked in the emulator).
+ * N = 1 makes a kernel's scalar form. */
 template <class T, int N>
 struct alignas(N * sizeof(T)) vec {
     T v[N];
@@ -133,6 +134,10 @@ struct alignas(N * sizeof(T)) vec {
 
 template <int BYTES>
 struct vec_word;
+template <>
+struct vec_word<2> {
+    typedef unsigned short type;
+};
 template <>
 struct vec_word<4> {
     typedef unsigned type;
