@@ -27,15 +27,19 @@ static void run(void *context)
 static void measure(const struct bench *bench, struct call *c, const struct shape *shape, struct row *row)
 {
     static int32_t last[B_MOST];
+    dptr at = NULL;
     const struct jsc_model *m = c->m;
     const size_t T = (size_t)shape->T, rows = T * (size_t)shape->B, heads = (size_t)(m->H * m->h), W = heads + 2 * (size_t)(m->K * m->h);
     const struct jsc_ops *ops = m->ops;
     struct op_attention_vjp *a = &c->op;
     jsc_error error;
 
-    *a = (struct op_attention_vjp){.S = 1, .T = shape->T, .B = shape->B, .H = m->H, .K = m->K, .h = m->h, .scale = m->scale, .last = last};
+    *a = (struct op_attention_vjp){.S = 1, .T = shape->T, .B = shape->B, .H = m->H, .K = m->K, .h = m->h, .scale = m->scale};
     for (int b = 0; b < shape->B; b++)
         last[b] = shape->T - 1;
+    bench_ok(ops->alloc(m->device, sizeof last, &at, &error), &error, "alloc");
+    bench_ok(ops->put_bytes(c->stream, at, last, sizeof last, &error), &error, "put_bytes");
+    a->last = at;
     a->qkv = bench_numbers(ops, m->device, c->stream, ROLE_REAL, T * W, 1.0);
     a->o = bench_numbers(ops, m->device, c->stream, ROLE_REAL, T * heads, 1.0);
     a->lse = bench_numbers(ops, m->device, c->stream, ROLE_REAL, T * (size_t)m->H, 1.0);
@@ -44,7 +48,7 @@ static void measure(const struct bench *bench, struct call *c, const struct shap
     bench_ok(ops->alloc(m->device, ops->attention_vjp_scratch(m->device, 1, shape->T, shape->B, m->H, m->K, m->h), &a->scratch, &error),
              &error, "alloc");
     bench_time(bench, run, c, row);
-    const dptr buffers[] = {a->qkv, a->o, a->lse, a->dout, a->dqkv, a->scratch};
+    const dptr buffers[] = {at, a->qkv, a->o, a->lse, a->dout, a->dqkv, a->scratch};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         ops->free(m->device, buffers[i]);
 }

@@ -97,11 +97,14 @@ static struct jsc_weight *weight(struct kit *k, size_t n, size_t columns, unsign
     return k->weights[k->n_weights++] = w;
 }
 
-/* Tokens of rows, or the position of each right-hand side: the last token. */
-static int32_t *positions(struct kit *k, int32_t *out, size_t n)
+/* Tokens of rows, or the position of each right-hand side: n times the last token, on the device. */
+static int32_t *positions(struct kit *k, size_t n)
 {
+    jsc_error error;
+    int32_t *out = raw(k, n * sizeof *out), *at = host(k, n * sizeof *at);
     for (size_t i = 0; i < n; i++)
-        out[i] = k->c.T - 1;
+        at[i] = k->c.T - 1;
+    bench_ok(k->ops->put_bytes(k->stream, out, at, n * sizeof *at, &error), &error, "put_bytes");
     return out;
 }
 
@@ -110,7 +113,7 @@ static struct rows gradient_rows(struct kit *k)
     if (k->c.live != LIVE_TOP)
         return (struct rows){.n = k->M, .B = k->c.B};
     const size_t n = (size_t)k->c.S * (size_t)k->c.B;
-    return (struct rows){.n = n, .B = k->c.B, .tok = positions(k, raw(k, n * sizeof(int32_t)), n)};
+    return (struct rows){.n = n, .B = k->c.B, .tok = positions(k, n)};
 }
 
 /* ---- arguments of one copy ----------------------------------------------------------------------------------------------------------- */
@@ -196,7 +199,7 @@ static void prepare_attention_vjp(struct kit *k, struct op_attention_vjp *a)
 {
     const struct op_case *c = &k->c;
     const size_t heads = (size_t)c->H * (size_t)c->h, B = (size_t)c->B;
-    int32_t *at = positions(k, host(k, B * sizeof *at), B);
+    int32_t *at = positions(k, B);
     *a = (struct op_attention_vjp){
         .S = c->S, .T = c->T, .B = c->B, .H = c->H, .K = c->K, .h = c->h, .window = c->window, .scale = 0.1, .cap = c->cap};
     a->pos = c->live == LIVE_TOP ? at : NULL;

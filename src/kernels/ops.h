@@ -165,9 +165,9 @@ struct op_mlp_collapse {
  *   dq_i = scale sum_j dS_ij k_j;  dk_j = scale sum_i dS_ij q_i;  dk, dv summed over the heads of group g, in head order.
  * qkv [N][W], o [N][H*h], lse [N][H] REAL; dout COT; dqkv [M][W] COT, every element written. q, k parts are with respect to q, k after rope.
  * pos NULL: dout [M][H*h].
- * pos (host array [B], a token index < T, the same for each sequence): only query pos[b] has a cotangent: dout is [S*B][H*h],
+ * pos (device int32 [B], a token index < T, the same for each sequence): only query pos[b] has a cotangent: dout is [S*B][H*h],
  * row s*B + b; other tokens' dq and rows after pos[b] become 0.
- * last (host array [B] or NULL): dout rows of tokens after last[b] are known to be 0 and may be skipped (their dqkv is written 0).
+ * last (device int32 [B] or NULL): dout rows of tokens after last[b] are known to be 0 and may be skipped (their dqkv is written 0).
  * scratch: attention_vjp_scratch() bytes. */
 struct op_attention_vjp {
     int S, T, B, H, K, h, window;
@@ -199,6 +199,10 @@ struct op_probes { size_t n; int count, d; uint64_t seed, first; const int32_t *
 
 /* ---- the table ------------------------------------------------------------------------------------------------------------- */
 
+/* A walk is a row of entries that only launch work (none of put, get, sync, embed, head_vjp, fisher_*, gram, probes), the same for the
+ * same key: shapes and addresses. record_begin: *repeat: the device had recorded it and has launched it; else the caller calls the entries,
+ * then record_end with what came of them. *again: they were not executed because they cannot be recorded; the caller begins anew. Else
+ * record_end returns what came of the walk. */
 struct jsc_ops {
     const char *name;
     jsc_status (*device_open)(const struct device_options *options, struct jsc_device **out, jsc_error *error);
@@ -251,6 +255,9 @@ struct jsc_ops {
     jsc_status (*gram)(struct jsc_stream *, const struct op_gram *, jsc_error *);
     jsc_status (*fisher_apply)(struct jsc_stream *, const struct op_fisher_apply *, jsc_error *);
     jsc_status (*probes)(struct jsc_stream *, const struct op_probes *, jsc_error *);
+    /* recorded walks: both NULL where the backend records nothing */
+    jsc_status (*record_begin)(struct jsc_stream *stream, const void *key, size_t bytes, bool *repeat, jsc_error *error);
+    jsc_status (*record_end)(struct jsc_stream *stream, jsc_status walk, bool *again, jsc_error *error);
 };
 
 /* ---- backends.c ------------------------------------------------------------------------------------------------------------ */

@@ -258,11 +258,11 @@ static void run_attention_vjp(struct op_run *run)
     dptr qkv = rig_up(rig, ROLE_REAL, qkv_host, N * W), o = rig_up(rig, ROLE_REAL, o_host, N * H * h);
     dptr lse = rig_up(rig, ROLE_REAL, lse_host, N * H);
     dptr dout = rig_up(rig, ROLE_COT, dout_host, (c->live == LIVE_TOP ? (size_t)c->S : N) * B * H * h);
-    dptr dqkv = rig_blank(rig, ROLE_COT, N * B * W);
+    dptr dqkv = rig_blank(rig, ROLE_COT, N * B * W), places = rig_bytes(rig, pos, B * sizeof *pos);
     dptr scratch = rig_bytes(rig, NULL, rig->ops->attention_vjp_scratch(rig->device, c->S, c->T, run->b_n, c->H, c->K, c->h));
     RUN(rig, attention_vjp, .S = c->S, .T = c->T, .B = run->b_n, .H = c->H, .K = c->K, .h = c->h, .window = c->window, .scale = scale,
-        .cap = c->cap, .pos = c->live == LIVE_TOP ? pos : NULL, .last = c->live == LIVE_LAST ? pos : NULL, .qkv = qkv, .o = o, .lse = lse,
-        .dout = dout, .dqkv = dqkv, .scratch = scratch);
+        .cap = c->cap, .pos = c->live == LIVE_TOP ? places : NULL, .last = c->live == LIVE_LAST ? places : NULL, .qkv = qkv, .o = o,
+        .lse = lse, .dout = dout, .dqkv = dqkv, .scratch = scratch);
     run_take(run, "dqkv", ROLE_COT, dqkv, N * B, W, true);
     free(o_host);
     free(lse_host);

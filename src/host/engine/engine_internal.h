@@ -87,6 +87,7 @@ struct trace {
     size_t mlp_rows, slab_rows;       /* rows that dn, da, dgu hold in the MLP half; dn, dout, dqkv in the attention half */
     size_t half_bytes, scratch_bytes; /* from dn on, which the two halves and a collapse share; of scratch */
     dptr top_R, top_G, tok; /* rows of the target position: [S B][d], int32 [S B] */
+    dptr pos;               /* int32 [B]: target position of every right-hand side */
     dptr squares;           /* double [levels][M] */
     dptr memory;            /* the one block on the device */
     double seconds_forward, seconds_backward;
@@ -101,6 +102,12 @@ jsc_status trace_make(const jsc_model *model, const jsc_plan *plan, struct trace
 jsc_status trace_make_forward(const struct trace *like, int S, struct trace **out, jsc_error *error);
 uint64_t trace_forward_bytes(const jsc_model *model, int S, int T);
 void trace_free(struct trace *trace);
+
+/* ---- record.c ---------------------------------------------------------------------------------------------------------------- */
+
+/* Calls walk, or repeats what the device recorded of it under the same key. Waits for nothing. */
+jsc_status walk_recorded(struct trace *trace, const void *key, size_t bytes, jsc_status (*walk)(void *user, jsc_error *error), void *user,
+                         jsc_error *error);
 
 /* ---- forward.c --------------------------------------------------------------------------------------------------------------- */
 

@@ -204,6 +204,22 @@ static jsc_status final_norm(struct trace *t, size_t N, jsc_error *error)
                         error);
 }
 
+static jsc_status blocks(void *trace, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct trace *t = trace;
+    const size_t N = (size_t)t->s_used * (size_t)t->T;
+    const int L = t->model->L;
+
+    for (int l = 0; l < L; l++) {
+        TRY(attention_half(t, l, N, error));
+        TRY(mlp_half(t, l, N, l + 1 < L ? t->layers[l + 1].x_in : t->x_out, error));
+    }
+    TRY(final_norm(t, N, error));
+done:
+    return status;
+}
+
 jsc_status forward_run(struct trace *t, const double *x, int S, jsc_error *error)
 {
     jsc_status status = JSC_OK;
@@ -217,11 +233,8 @@ jsc_status forward_run(struct trace *t, const double *x, int S, jsc_error *error
                           t->T);
     t->s_used = S;
     TRY(m->ops->put(t->stream, ROLE_REAL, t->layers[0].x_in, x, N * (size_t)m->d, error));
-    for (int l = 0; l < m->L; l++) {
-        TRY(attention_half(t, l, N, error));
-        TRY(mlp_half(t, l, N, l + 1 < m->L ? t->layers[l + 1].x_in : t->x_out, error));
-    }
-    TRY(final_norm(t, N, error));
+    const int64_t key[] = {'f', (intptr_t)t->memory, S, t->T, t->top_first, t->precise};
+    TRY(walk_recorded(t, key, sizeof key, blocks, t, error));
     TRY(m->ops->sync(t->stream, error));
     TRY(check_hidden(t, N, &finite, error));
     if (!finite)

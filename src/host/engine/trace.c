@@ -77,6 +77,7 @@ static void layout_backward(struct trace *t, const jsc_model *m, const struct tr
     t->top_R = arena_push(arena, times(top, d), real);
     t->top_G = one_type ? t->top_R : arena_push(arena, times(top, d), cot);
     t->tok = arena_push(arena, top, sizeof(int32_t));
+    t->pos = arena_push(arena, B, sizeof(int32_t));
     t->squares = arena_push(arena, times(z->levels, M), sizeof(double));
     /* the two halves of a block take turns in the rest */
     half = *arena;

@@ -9,6 +9,8 @@
 #include <math.h>
 #include <string.h>
 
+#define BRIEF_ROWS 4096
+
 /* One pull in progress. */
 struct walk {
     struct trace *t;
@@ -20,6 +22,7 @@ struct walk {
     enum mlp_form form; /* for this pull's B, which may be smaller than what was planned */
     size_t tokens;      /* at once in the MLP half */
     int slab;           /* right-hand sides at once in the attention half */
+    bool brief;         /* so little work that launching it is worth recording */
     bool check;         /* look at R after every half, to name the place where it broke */
 };
 
@@ -175,6 +178,7 @@ static jsc_status attention_slab(const struct walk *w, int l, int b0, int n, dpt
     const bool top = l == m->L - 1;
     const int W = (m->H + 2 * m->K) * m->h, of = n < w->B ? w->B : 0; /* whole blocks are plain rows */
     const size_t rows = w->N * (size_t)n, out_rows = top ? (size_t)w->S * (size_t)n : rows;
+    const int32_t *pos = dptr_at(t->pos, (size_t)b0, sizeof *pos);
 
     TRY(w->ops->matmul_vjp(
         t->stream,
@@ -191,8 +195,8 @@ static jsc_status attention_slab(const struct walk *w, int l, int b0, int n, dpt
                                                          .window = b->window,
                                                          .scale = m->scale,
                                                          .cap = m->attn_cap,
-                                                         .pos = top ? w->p->pos + b0 : NULL,
-                                                         .last = top ? NULL : w->p->pos + b0,
+                                                         .pos = top ? pos : NULL,
+                                                         .last = top ? NULL : pos,
                                                          .qkv = lt->qkv,
                                                          .o = lt->o,
                                                          .lse = lt->lse,
@@ -255,7 +259,6 @@ static jsc_status top_half(const struct walk *w, jsc_error *error)
     const jsc_model *m = w->m;
     const struct rows rows = {.n = w->top, .B = w->B, .tok = t->tok};
 
-    TRY(w->ops->put(t->stream, ROLE_COT, t->dn, w->p->cot, w->top * (size_t)m->d, error));
     TRY(w->ops->zero(t->stream, t->top_R, w->top * (size_t)m->d * t->stream->size_of[ROLE_REAL], error));
     TRY(w->ops->norm_vjp(t->stream,
                          &(struct op_norm_vjp){.rows = rows,
@@ -277,7 +280,8 @@ done:
     return status;
 }
 
-static jsc_status run(const struct walk *w, jsc_error *error)
+/* The host's part of a pull: where right-hand sides begin, and with what. */
+static jsc_status upload(const struct walk *w, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     struct trace *t = w->t;
@@ -288,6 +292,19 @@ static jsc_status run(const struct walk *w, jsc_error *error)
         for (int b = 0; b < w->B; b++)
             tok[s * w->B + b] = s * w->T + w->p->pos[b];
     TRY(w->ops->put_bytes(t->stream, t->tok, tok, w->top * sizeof *tok, error));
+    TRY(w->ops->put_bytes(t->stream, t->pos, w->p->pos, (size_t)w->B * sizeof *w->p->pos, error));
+    TRY(w->ops->put(t->stream, ROLE_COT, t->dn, w->p->cot, w->top * (size_t)w->m->d, error));
+done:
+    mem_free(tok);
+    return status;
+}
+
+static jsc_status blocks(void *walk, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const struct walk *w = walk;
+    struct trace *t = w->t;
+
     TRY(top_half(w, error));
     for (int l = w->m->L - 1; l >= 0; l--) {
         if (l < w->m->L - 1)
@@ -299,12 +316,28 @@ static jsc_status run(const struct walk *w, jsc_error *error)
                     .rows = {.n = w->top, .B = w->B, .tok = t->tok}, .N = w->N, .d = w->m->d, .src = t->top_R, .R = t->R, .G = t->G},
                 error));
         TRY(attention_half(w, l, error));
-        if (w->p->tick != NULL)
+        if (w->p->tick != NULL && !w->brief)
             TRY(w->p->tick(w->p->tick_user, (double)(w->m->L - l) / (double)w->m->L, error));
     }
-    TRY(w->ops->sync(t->stream, error));
 done:
-    mem_free(tok);
+    return status;
+}
+
+/* Launches of a short pull cost as much as their work: a device that can repeat them at once does. */
+static jsc_status run(struct walk *w, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const struct pull *p = w->p;
+    const int64_t key[] = {'v',     (intptr_t)w->t->memory, w->S,     w->T, w->B, (int64_t)w->form, (int64_t)w->tokens,
+                           w->slab, p->sums != NULL,        p->layers};
+
+    w->brief = w->ops->record_begin != NULL && w->M <= BRIEF_ROWS && p->level == NULL && !w->check;
+    TRY(upload(w, error));
+    TRY(w->brief ? walk_recorded(w->t, key, sizeof key, blocks, w, error) : blocks(w, error));
+    TRY(w->ops->sync(w->t->stream, error));
+    if (w->brief && p->tick != NULL)
+        TRY(p->tick(p->tick_user, 1.0, error));
+done:
     return status;
 }
 

@@ -20,6 +20,7 @@ extern "C" {
 
 struct blas_cuda;  /* blas_cuda.c: cuBLASLt, opened at run time, with its handle */
 struct gemm_cache; /* gemm_cuda.c: a stream's plans by shape */
+struct recordings; /* record_cuda.c: a stream's recorded walks by key */
 
 struct cuda_device {
     struct jsc_device base;
@@ -37,6 +38,7 @@ struct cuda_stream {
     struct jsc_stream base;
     cudaStream_t handle;
     struct gemm_cache *gemms;
+    struct recordings *recordings;
     void *workspace; /* cuBLASLt's, CUDA_WORKSPACE_BYTES */
     void *scratch[CUDA_SCRATCH_COUNT];
     size_t scratch_bytes[CUDA_SCRATCH_COUNT];
@@ -111,6 +113,18 @@ CUDA_ENTRY jsc_status gemm_cuda(struct jsc_stream *stream, const struct gemm_cud
 /* Bytes of the stream's scratch (CUDA_SCRATCH_GEMM) that matmul and matmul_vjp of at most `rows` rows take with a weight of at most n x k or k x n. */
 CUDA_ENTRY size_t matmul_scratch_cuda(const struct jsc_device *device, size_t rows, size_t n, size_t k);
 CUDA_ENTRY jsc_status matmul_precise_cuda(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error); /* matmul, precise */
+
+/* ---- record_cuda.c --------------------------------------------------------------------------------------------------------- */
+
+/* Walks as CUDA graphs: a key that is seen first runs plainly (modules load, plans are made, scratch grows), the second time it is
+ * recorded, from then on repeated. */
+CUDA_ENTRY jsc_status record_begin_cuda(struct jsc_stream *stream, const void *key, size_t bytes, bool *repeat, jsc_error *error);
+CUDA_ENTRY jsc_status record_end_cuda(struct jsc_stream *stream, jsc_status walk, bool *again, jsc_error *error);
+/* JSC_E_INTERNAL while the stream records: what must not happen then asks this first. */
+CUDA_ENTRY jsc_status record_refuse(const struct jsc_stream *stream, const char *what, jsc_error *error);
+/* Scratch has moved: what was recorded holds old addresses. */
+CUDA_ENTRY void record_forget(struct jsc_stream *stream);
+CUDA_ENTRY void recordings_free(struct recordings *recordings);
 
 /* ---- weight_cuda.c --------------------------------------------------------------------------------------------------------- */
 
