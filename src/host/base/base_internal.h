@@ -10,6 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" { /* for launchers of kernels */
+#endif
+
 /* ---- errors (status.c) -------------------------------------------------------------------------------------------------- */
 
 /* Writes code and one line of text into error (may be NULL) and returns code. Control characters in the text are replaced, so that
@@ -138,5 +142,9 @@ bool dtype_bytes(enum dtype type, size_t n, size_t *bytes);
 /* Decodes n elements (whole blocks) at src, any alignment, bit for bit as the reference does. F64 is rounded to float; dtype_row_f64 keeps it. */
 void dtype_row_f32(enum dtype type, const void *src, size_t n, float *out);
 void dtype_row_f64(enum dtype type, const void *src, size_t n, double *out);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
