@@ -19,8 +19,12 @@
 
 /* ---- backends (testing.c) -------------------------------------------------------------------------------------------------- */
 
-/* The backends that are in this build, ref first, NULL at the end. */
+/* The backends that are in this build, ref first, NULL at the end; cuda where there is one. */
 const struct jsc_ops *const *test_backends(void);
+/* cuda: on the emulator in a build with JSC_SIMT, on hardware where JSC_TEST_DEVICE=cuda asks for it; else NULL. */
+const struct jsc_ops *test_cuda(void);
+/* Of the emulator: another order of threads and blocks than before; elsewhere nothing. */
+void test_next_order(void);
 #define FOR_EACH_BACKEND(ops) for (const struct jsc_ops *const *each_ = test_backends(), *ops = *each_; ops != NULL; ops = *++each_)
 
 /* naive.c: the formulas of ref evaluated in float, loop for loop. Its error is the measure of what float costs: another backend may be
@@ -32,6 +36,8 @@ const struct jsc_ops *naive_bf16(void);
 /* cpu in fast precision (testing.c): emulated, which is everywhere; native, whose device says strict where the processor has none. */
 const struct jsc_ops *fast_emulated(void);
 const struct jsc_ops *fast_native(void);
+/* test_cuda() in fast precision, or NULL. */
+const struct jsc_ops *fast_cuda(void);
 /* x rounded to bfloat16, by arithmetic. */
 double bf16_of(double x);
 
@@ -48,7 +54,7 @@ struct rig {
     int n_buffers;
     struct jsc_weight *weights[8];
     int n_weights;
-    bool rounds; /* set by the caller: cotangents in and out and weights of USE_VJP are rounded to bfloat16, as fast precision keeps them */
+    bool rounds; /* set by the caller: cotangents that come in and weights of USE_VJP are rounded to bfloat16, as fast precision keeps them */
 };
 void rig_open(struct rig *rig, const struct jsc_ops *ops, int threads);
 void rig_close(struct rig *rig);
@@ -86,11 +92,12 @@ double error_of_gradient(forward_fn f, const void *context, size_t nx, const dou
 
 /* ---- one case through one backend (run_forward.c, run_vjp.c, run_fisher.c) ------------------------------------------------------ */
 
-/* One output array. rows x width; per_b: row = token * B + b. */
+/* One output array. rows x width; per_b: row = token * B + b; role: what the operation stores it as. */
 struct output {
     char name[12];
     size_t rows, width;
     bool per_b;
+    enum role role;
     double *v;
 };
 struct outputs {
@@ -98,7 +105,9 @@ struct outputs {
     int n;
 };
 void outputs_free(struct outputs *outputs);
-void outputs_add(struct outputs *outputs, const char *name, size_t rows, size_t width, bool per_b, double *v); /* takes v */
+/* Takes v. */
+void outputs_add(struct outputs *outputs, const char *name, enum role role, size_t rows, size_t width, bool per_b, double *v);
+void outputs_round(struct outputs *outputs); /* cotangents to bfloat16 */
 
 struct op_run {
     struct op_case c; /* filled */
@@ -124,7 +133,7 @@ void run_take_doubles(struct op_run *run, const char *name, dptr p, size_t rows,
 
 /* ---- the table test (check_case.c) ---------------------------------------------------------------------------------------------- */
 
-/* Every backend against ref, repeated, with 1, 2 and 3 threads, chunked, right-hand sides one by one; cpu in fast precision likewise. */
+/* Every backend against ref, repeated, with 1, 2 and 3 threads, chunked, right-hand sides one by one; fast precision likewise. */
 void check_case(const struct op_case *c);
 size_t cases_of(unsigned long ops, struct op_case *out);
 #define BIT(op) (1UL << (op))

@@ -37,9 +37,9 @@ static bool is_rounded_once(const struct op_case *c)
 static void check_against_ref(const struct op_case *c, const char *who, const struct output *own, const struct output *exact,
                               const struct output *naive, double step)
 {
+    cr_assert(own->rows == exact->rows && own->width == exact->width);
     const size_t n = exact->rows * exact->width;
     double error = error_relative(own->v, exact->v, n), limit = 2.0 * error_relative(naive->v, exact->v, n) + step;
-    cr_assert(own->rows == exact->rows && own->width == exact->width);
     if (c->op == OP_GRAM) { /* double: the order of a sum may differ, and |sum of terms| <= the largest diagonal element */
         limit = 2.0 * c->n * DBL_EPSILON;
     } else if (is_rounded_once(c)) {
@@ -70,16 +70,23 @@ static struct outputs take_one_b(const struct op_case *c, const struct outputs *
         double *v = new_doubles(rows * a->width);
         for (size_t t = 0; t < rows; t++)
             memcpy(v + t * a->width, a->v + (t * step + (a->per_b ? (size_t)b : 0)) * a->width, a->width * sizeof *v);
-        outputs_add(&one, a->name, rows, a->width, a->per_b, v);
+        outputs_add(&one, a->name, a->role, rows, a->width, a->per_b, v);
     }
     return one;
+}
+
+static bool is_cpu(const struct jsc_ops *ops)
+{
+    return ops->alloc == ops_cpu.alloc;
 }
 
 /* A library's GEMM chooses its order of sums by the number of rows: only rounding may differ then (ops.h, Rules). */
 static bool is_library_gemm(const struct op_case *c, const struct jsc_ops *ops)
 {
-    const unsigned long gemms = BIT(OP_MATMUL) | BIT(OP_MATMUL_VJP) | BIT(OP_MLP_COLLAPSE) | BIT(OP_FISHER_APPLY) | BIT(OP_PROBES);
-    return ops != &ops_ref && env_get(ENV_CPU_GEMM) == NULL && (gemms & BIT(c->op)) != 0;
+    const unsigned long gemms = BIT(OP_MATMUL) | BIT(OP_MATMUL_VJP) | BIT(OP_MLP_COLLAPSE) | BIT(OP_FISHER_APPLY);
+    if (ops == &ops_ref || (is_cpu(ops) && env_get(ENV_CPU_GEMM) != NULL))
+        return false;
+    return (gemms & BIT(c->op)) != 0 || (is_cpu(ops) && c->op == OP_PROBES); /* cuda sums probes itself */
 }
 
 /* What a backend gave for a part of the work, against the same rows of what it gave for the whole. */
@@ -132,6 +139,8 @@ static bool has_bf16_products(const struct op_case *c)
 static void check_fast(const struct op_case *c, const struct jsc_ops *ops, const struct outputs *exact)
 {
     struct outputs naive = run_with(c, naive_bf16(), true, 1, 0, 0, c->B), strict = run_with(c, &ops_cpu, true, 1, 0, 0, c->B);
+    outputs_round(&naive);
+    outputs_round(&strict);
     for (int threads = 1; threads <= 3; threads++) {
         struct outputs out = run_on(c, ops, threads, 0, 0, c->B), again = run_on(c, ops, threads, 0, 0, c->B);
         char who[64];
@@ -156,6 +165,91 @@ static void check_fast(const struct op_case *c, const struct jsc_ops *ops, const
     outputs_free(&strict);
 }
 
+/* ---- fast precision on cuda: bfloat16 operands of tensor cores ----------------------------------------------------------------------- */
+
+#define TWO_TERMS 0x1p-15 /* x = hi + lo leaves out 2^-17 of x; so does W; and lo lo is 2^-16 of a product */
+
+/* What fast precision may cost above twice the error of plain float arithmetic on the same (rounded) cotangents and weights, relative to the
+ * largest element:
+ *   half a step of bfloat16, where the result is stored as such;
+ *   operands that are float in memory and two bfloat16 terms in a product: TWO_TERMS (weights kept as two terms: half of it);
+ *   attention_vjp: P and dS are rounded to bfloat16 before they are multiplied, each 2^-8 of itself; of these errors sums keep a part. */
+static double fast_allowance(const struct op_case *c, const struct output *out)
+{
+    const double step = out->role == ROLE_COT ? 0x1p-8 : EPS32;
+    switch (c->op) {
+    case OP_EMBED:
+    case OP_HEAD_VJP:
+    case OP_FISHER_ROWS:
+        return step + TWO_TERMS / 2.0;
+    case OP_MATMUL:
+    case OP_FISHER_APPLY:
+        return step + TWO_TERMS;
+    case OP_ATTENTION_VJP:
+        return step + 0x1p-8;
+    case OP_GRAM:
+        return 2.0 * c->n * DBL_EPSILON;
+    default:
+        return step;
+    }
+}
+
+static void check_fast_cuda_against(const struct op_case *c, const char *how, const struct outputs *own, const struct outputs *exact,
+                                    const struct outputs *naive)
+{
+    cr_assert(own->n == exact->n);
+    for (int i = 0; i < own->n; i++) {
+        const struct output *e = &exact->part[i];
+        const size_t n = e->rows * e->width;
+        const double error = error_relative(own->part[i].v, e->v, n);
+        const double limit = 2.0 * error_relative(naive->part[i].v, e->v, n) + fast_allowance(c, e);
+        cr_expect(le(dbl, error, limit), "%s %s, cuda, fast, %s, %s: relative error %.3g, limit %.3g", case_op_names[c->op], c->name, how,
+                  e->name, error, limit);
+    }
+}
+
+/* A part of the work against the same rows of the whole. */
+static void check_fast_cuda_part(const struct op_case *c, const struct jsc_ops *ops, const char *how, const struct outputs *whole,
+                                 const struct outputs *part, const struct outputs *exact, const struct outputs *naive)
+{
+    if (is_library_gemm(c, ops))
+        check_fast_cuda_against(c, how, part, exact, naive);
+    else
+        check_same(c, ops->name, how, whole, part);
+}
+
+static void check_fast_cuda(const struct op_case *c, const struct jsc_ops *ops)
+{
+    const bool collapse = c->op == OP_MLP_COLLAPSE; /* has a twin with the same roundings: its error counts from what was not rounded */
+    struct outputs exact = run_with(c, &ops_ref, !collapse, 1, 0, 0, c->B);
+    struct outputs naive = run_with(c, collapse ? naive_bf16() : &ops_naive, true, 1, 0, 0, c->B);
+    struct outputs out = run_with(c, ops, true, 1, 0, 0, c->B);
+    test_next_order();
+    struct outputs again = run_with(c, ops, true, 1, 0, 0, c->B);
+    check_same(c, ops->name, "run to run", &out, &again);
+    check_fast_cuda_against(c, "whole", &out, &exact, &naive);
+    for (int chunk = 1; chunk <= 3 && case_chunks(c); chunk += 2) {
+        struct outputs part = run_with(c, ops, true, 1, chunk, 0, c->B);
+        check_fast_cuda_part(c, ops, "in chunks", &out, &part, &exact, &naive);
+        outputs_free(&part);
+    }
+    for (int b = 0; b < c->B && c->B > 1; b += c->B - 1) {
+        struct outputs part = run_with(c, ops, true, 1, 0, b, 1), whole_b = take_one_b(c, &out, b), exact_b = take_one_b(c, &exact, b),
+                       naive_b = take_one_b(c, &naive, b);
+        check_fast_cuda_part(c, ops, "a right-hand side alone", &whole_b, &part, &exact_b, &naive_b);
+        outputs_free(&part);
+        outputs_free(&whole_b);
+        outputs_free(&exact_b);
+        outputs_free(&naive_b);
+    }
+    outputs_free(&out);
+    outputs_free(&again);
+    outputs_free(&exact);
+    outputs_free(&naive);
+}
+
+/* ---- all of it --------------------------------------------------------------------------------------------------------------------- */
+
 /* A device that falls back to strict says so; then there is nothing to test. */
 static bool is_fast(const struct jsc_ops *ops)
 {
@@ -168,11 +262,13 @@ static bool is_fast(const struct jsc_ops *ops)
 
 static void check_backend(const struct op_case *c, const struct jsc_ops *ops, const struct outputs *exact, const struct outputs *naive)
 {
-    const int most_threads = ops == &ops_ref ? 1 : 3;
+    const int most_threads = is_cpu(ops) ? 3 : 1;
     struct outputs one_thread = {.n = 0};
 
     for (int threads = 1; threads <= most_threads; threads++) {
-        struct outputs out = run_on(c, ops, threads, 0, 0, c->B), again = run_on(c, ops, threads, 0, 0, c->B);
+        struct outputs out = run_on(c, ops, threads, 0, 0, c->B);
+        test_next_order();
+        struct outputs again = run_on(c, ops, threads, 0, 0, c->B);
         char who[48];
         (void)snprintf(who, sizeof who, "%s with %d threads%s", ops->name, threads, env_get(ENV_CPU_GEMM) != NULL ? ", own GEMM" : "");
         check_same(c, who, "run to run", &out, &again);
@@ -189,24 +285,64 @@ static void check_backend(const struct op_case *c, const struct jsc_ops *ops, co
     outputs_free(&one_thread);
 }
 
+static void check_cpu(const struct op_case *c, const struct outputs *exact, const struct outputs *naive)
+{
+    check_backend(c, &ops_cpu, exact, naive);
+    if (is_library_gemm(c, &ops_cpu)) { /* and without the library */
+        (void)setenv(env_name(ENV_CPU_GEMM), "builtin", 1);
+        check_backend(c, &ops_cpu, exact, naive);
+        (void)unsetenv(env_name(ENV_CPU_GEMM));
+    }
+    check_fast(c, fast_emulated(), exact);
+    if (is_fast(fast_native()))
+        check_fast(c, fast_native(), exact);
+    (void)setenv(env_name(ENV_CPU_GEMM), "builtin", 1);
+    check_fast(c, fast_emulated(), exact);
+    (void)unsetenv(env_name(ENV_CPU_GEMM));
+}
+
+/* The entry that a case needs is written. */
+static bool has_entry(const struct op_case *c, const struct jsc_ops *ops)
+{
+    const bool there[OP_COUNT] = {
+        [OP_EMBED] = ops->embed != NULL,
+        [OP_NORM] = ops->norm != NULL,
+        [OP_MATMUL] = ops->matmul != NULL,
+        [OP_ROPE] = ops->rope != NULL,
+        [OP_ATTENTION] = ops->attention != NULL,
+        [OP_GATE] = ops->gate != NULL,
+        [OP_ADD] = ops->add != NULL,
+        [OP_HEAD_VJP] = ops->head_vjp != NULL,
+        [OP_MATMUL_VJP] = ops->matmul_vjp != NULL,
+        [OP_NORM_VJP] = ops->norm_vjp != NULL,
+        [OP_GATE_VJP] = ops->gate_vjp != NULL,
+        [OP_MLP_COLLAPSE] = ops->mlp_collapse != NULL && ops->mlp_collapse_scratch != NULL,
+        [OP_ATTENTION_VJP] = ops->attention_vjp != NULL && ops->attention_vjp_scratch != NULL,
+        [OP_ROPE_VJP] = ops->rope_vjp != NULL,
+        [OP_SCATTER] = ops->scatter != NULL,
+        [OP_FISHER_ROWS] = ops->fisher_rows != NULL,
+        [OP_GRAM] = ops->gram != NULL,
+        [OP_FISHER_APPLY] = ops->fisher_apply != NULL,
+        [OP_PROBES] = ops->probes != NULL,
+    };
+    return there[c->op] && ops->weight_make != NULL;
+}
+
 void check_case(const struct op_case *c)
 {
     struct outputs exact = run_on(c, &ops_ref, 1, 0, 0, c->B), naive = run_on(c, &ops_naive, 1, 0, 0, c->B);
-    FOR_EACH_BACKEND(ops)
-    {
-        (void)unsetenv(env_name(ENV_CPU_GEMM));
-        check_backend(c, ops, &exact, &naive);
-        if (is_library_gemm(c, ops)) { /* and without the library */
-            (void)setenv(env_name(ENV_CPU_GEMM), "builtin", 1);
-            check_backend(c, ops, &exact, &naive);
-        }
-    }
+    const struct jsc_ops *cuda = test_cuda();
     (void)unsetenv(env_name(ENV_CPU_GEMM));
-    check_fast(c, fast_emulated(), &exact);
-    if (is_fast(fast_native()))
-        check_fast(c, fast_native(), &exact);
-    (void)setenv(env_name(ENV_CPU_GEMM), "builtin", 1);
-    check_fast(c, fast_emulated(), &exact);
+    if (cuda == NULL) { /* ref and cpu have their tests in builds without an emulator */
+        check_backend(c, &ops_ref, &exact, &naive);
+        check_cpu(c, &exact, &naive);
+    } else if (has_entry(c, cuda)) {
+        check_backend(c, cuda, &exact, &naive);
+        if (is_fast(fast_cuda()))
+            check_fast_cuda(c, fast_cuda());
+    } else {
+        cr_log_info("SKIP cuda: %s is not written yet", case_op_names[c->op]);
+    }
     outputs_free(&exact);
     outputs_free(&naive);
     data_free();

@@ -47,18 +47,16 @@ static void add_block(struct checkpoint *c, const struct random_sizes *s, int l)
     add(c, s, name, 1, s->d, 1, 1.0, 0.2);
 }
 
-jsc_model *random_model(const struct random_sizes *s, const char *device)
+jsc_status random_model_open(const struct random_sizes *s, const char *device, jsc_precision precision, jsc_model **out, jsc_error *error)
 {
     jsc_open_options options = JSC_OPEN_OPTIONS_INIT;
-    jsc_model *model = NULL;
-    jsc_error error = {0};
     struct checkpoint *c = calloc(1, sizeof *c);
 
     cr_assert(c != NULL);
     c->config = json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:f,s:f,s:b,s:s}", "model_type", "llama", "hidden_size", s->d,
                           "intermediate_size", s->f, "num_attention_heads", s->H, "num_key_value_heads", s->K, "head_dim", s->h,
-                          "num_hidden_layers", s->L, "vocab_size", s->V, "max_position_embeddings", 64, "rms_norm_eps", 1e-5, "rope_theta",
-                          100.0, "tie_word_embeddings", 0, "hidden_act", "silu");
+                          "num_hidden_layers", s->L, "vocab_size", s->V, "max_position_embeddings", s->positions > 0 ? s->positions : 64,
+                          "rms_norm_eps", 1e-5, "rope_theta", 100.0, "tie_word_embeddings", 0, "hidden_act", "silu");
     cr_assert(c->config != NULL);
     add(c, s, "model.embed_tokens.weight", 2, s->V, s->d, 0.0, 0.7);
     for (int l = 0; l < s->L; l++)
@@ -66,12 +64,20 @@ jsc_model *random_model(const struct random_sizes *s, const char *device)
     add(c, s, "model.norm.weight", 1, s->d, 1, 1.0, 0.2);
     add(c, s, "lm_head.weight", 2, s->V, s->d, 0.0, s->head);
     options.device = device;
-    options.precision = JSC_PRECISION_STRICT;
+    options.precision = precision;
     options.threads = 1;
     const char *folder = checkpoint_write(c);
-    const jsc_status status = jsc_model_open(folder, &options, &model, &error);
+    const jsc_status status = jsc_model_open(folder, &options, out, error);
     folder_remove(folder);
     checkpoint_free(c);
+    return status;
+}
+
+jsc_model *random_model(const struct random_sizes *s, const char *device)
+{
+    jsc_model *model = NULL;
+    jsc_error error = {0};
+    const jsc_status status = random_model_open(s, device, JSC_PRECISION_STRICT, &model, &error);
     cr_assert(status == JSC_OK, "random model on %s: %s", device, error.text);
     return model;
 }

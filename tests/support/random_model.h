@@ -8,9 +8,12 @@ struct random_sizes {
     int d, f, H, K, h, L, V;
     double head; /* scale of the output head: larger makes predictions more peaked */
     uint64_t seed;
+    int positions; /* 0: 64 */
 };
 /* Opened on device in strict arithmetic with one thread; the test fails if it cannot be. */
 jsc_model *random_model(const struct random_sizes *sizes, const char *device);
+/* The same in any precision; the status of opening it. */
+jsc_status random_model_open(const struct random_sizes *sizes, const char *device, jsc_precision precision, jsc_model **out, jsc_error *error);
 
 /* The tiny one of most tests: d 18, 3 blocks, 2 groups of 2 heads, V 40. */
 extern const struct random_sizes tiny_sizes;

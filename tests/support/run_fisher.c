@@ -31,7 +31,7 @@ static void run_fisher_rows(struct op_run *run)
     RUN(rig, fisher_rows, .n = n, .ids = ids, .p = p, .slope = c->slope ? slope : NULL, .w = w, .wc = wc, .trace = trace);
     rig_ok(rig, rig->ops->sync(rig->stream, &rig->error), "sync");
     run_take(run, "wc", ROLE_REAL, wc, n, d, false);
-    outputs_add(run->out, "trace", 1, 1, false, trace);
+    outputs_add(run->out, "trace", ROLE_REAL, 1, 1, false, trace);
     free(ids);
     free(p);
     free(slope);
@@ -45,7 +45,7 @@ static void run_gram(struct op_run *run)
     for (size_t i = 0; i < d * d; i++)
         out[i] = NAN;
     RUN(run->rig, gram, .n = n, .d = run->c.d, .wc = wc, .out = out);
-    outputs_add(run->out, "gram", d, d, false, out);
+    outputs_add(run->out, "gram", ROLE_REAL, d, d, false, out);
 }
 
 static void run_fisher_apply(struct op_run *run)
@@ -100,12 +100,19 @@ int run_pos(const struct op_run *run, int b)
     return (7 * (run->b_first + b) + run->c.T - 1) % run->c.T;
 }
 
-void outputs_add(struct outputs *outputs, const char *name, size_t rows, size_t width, bool per_b, double *v)
+void outputs_add(struct outputs *outputs, const char *name, enum role role, size_t rows, size_t width, bool per_b, double *v)
 {
     cr_assert(outputs->n < (int)(sizeof outputs->part / sizeof *outputs->part));
     struct output *out = &outputs->part[outputs->n++];
-    *out = (struct output){.rows = rows, .width = width, .per_b = per_b, .v = v};
+    *out = (struct output){.rows = rows, .width = width, .per_b = per_b, .role = role, .v = v};
     (void)snprintf(out->name, sizeof out->name, "%s", name);
+}
+
+void outputs_round(struct outputs *outputs)
+{
+    for (int i = 0; i < outputs->n; i++)
+        for (size_t j = 0; outputs->part[i].role == ROLE_COT && j < outputs->part[i].rows * outputs->part[i].width; j++)
+            outputs->part[i].v[j] = bf16_of(outputs->part[i].v[j]);
 }
 
 void outputs_free(struct outputs *outputs)
@@ -119,14 +126,14 @@ void run_take(struct op_run *run, const char *name, enum role role, dptr p, size
 {
     double *v = new_doubles(rows * width);
     rig_down(run->rig, role, v, p, rows * width);
-    outputs_add(run->out, name, rows, width, per_b, v);
+    outputs_add(run->out, name, role, rows, width, per_b, v);
 }
 
 void run_take_doubles(struct op_run *run, const char *name, dptr p, size_t rows, size_t width, bool per_b)
 {
     double *v = new_doubles(rows * width);
     rig_ok(run->rig, run->rig->ops->get_bytes(run->rig->stream, v, p, rows * width * sizeof *v, &run->rig->error), "get_bytes");
-    outputs_add(run->out, name, rows, width, per_b, v);
+    outputs_add(run->out, name, ROLE_REAL, rows, width, per_b, v);
 }
 
 void case_run(const struct op_case *c, struct rig *rig, int chunk, int b_first, int b_n, struct outputs *out)

@@ -113,7 +113,7 @@ static void matmul_vjp_slabs(struct op_run *run, const struct jsc_weight *w, dpt
         rig_down(run->rig, ROLE_COT, part, dx, slab.n * k);
         slab_put(part, N, run->b_n, &slab, k, whole);
     }
-    outputs_add(run->out, "dx", N * (size_t)run->b_n, k, true, whole);
+    outputs_add(run->out, "dx", ROLE_COT, N * (size_t)run->b_n, k, true, whole);
     free(part);
 }
 
