@@ -87,6 +87,7 @@ foreach(kernel ${cuda_kernels})
   list(APPEND cuda_objects ${object})
 endforeach()
 file(GLOB cuda_base CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/host/base/*.c) # its own copy: the library's are hidden
+list(APPEND cuda_base ${PROJECT_SOURCE_DIR}/src/kernels/weight_decode.c)
 add_library(jscopes_cuda MODULE ${cuda_hosts} ${cuda_base} ${cuda_objects})
 set_source_files_properties(${cuda_objects} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
 set_target_properties(jscopes_cuda PROPERTIES C_VISIBILITY_PRESET hidden LINKER_LANGUAGE C)

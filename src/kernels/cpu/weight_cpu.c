@@ -4,100 +4,36 @@
  * layout (matmul_onednn.c). In fast precision the pull-back has a copy in bfloat16. */
 #include "cot_cpu.h"
 #include "cpu_internal.h"
+#include "weight_decode.h"
 
 #include <math.h>
-#include <string.h>
 
-#define TRANSPOSE_ROWS 16 /* stored rows at once: 64 bytes of each row that is written */
-
-/* Where the first value that is not finite stands in W. */
-struct bad_value {
-    size_t row, column;
-    double value;
-    bool found;
-};
-
-CPU_CLONES static bool row_is_finite(const float *row, size_t n)
-{
-    const uint32_t exponent = 0x7f800000u;
-    uint32_t any = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, row + i, sizeof bits);
-        any |= (uint32_t)((bits & exponent) == exponent);
-    }
-    return any == 0;
-}
-
-CPU_CLONES static void scale_row(float *row, size_t n, double scale)
-{
-    for (size_t i = 0; i < n; i++)
-        row[i] = (float)(scale * (double)row[i]);
-}
-
-static void note_bad(struct bad_value *bad, const float *row, size_t r, size_t k)
-{
-    size_t column = 0;
-    while (column < k && isfinite(row[column]))
-        column++;
-#pragma omp critical(jsc_weight_bad)
-    if (!bad->found || r < bad->row)
-        *bad = (struct bad_value){r, column, (double)row[column], true};
-}
-
-static void finish_row(const struct weight_part *part, float *row, size_t r, size_t k, struct bad_value *bad)
-{
-    if (part->scale != 1.0)
-        scale_row(row, k, part->scale);
-    if (!row_is_finite(row, k))
-        note_bad(bad, row, r, k);
-}
-
-static void decode_part(const struct weight_part *part, size_t k, int threads, float *out, struct bad_value *bad)
-{
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t r = 0; r < part->n; r++) {
-        const size_t stored = part->row_of != NULL ? (size_t)part->row_of[r] : r;
-        dtype_row_f32(part->type, (const char *)part->bytes + stored * part->row_bytes, k, out + r * k);
-        finish_row(part, out + r * k, r, k, bad);
-    }
-}
-
-/* Stored as [k][n]: strips of stored rows are decoded and turned. */
-static jsc_status decode_transposed(const struct weight_part *part, size_t k, int threads, float *out, struct bad_value *bad,
-                                    jsc_error *error)
+/* Each thread takes rows that follow each other. */
+static jsc_status decode_part(const struct weight_part *part, size_t k, int threads, float *out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    const size_t n = part->n, strips = (k + TRANSPOSE_ROWS - 1) / TRANSPOSE_ROWS;
-    float *scratch = NULL;
+    const size_t unit = weight_unit(part), share = round_up((part->n + (size_t)threads - 1) / (size_t)threads, unit);
+    const size_t strip = weight_strip(part, share);
+    struct weight_bad bad = {0};
+    float *strips = NULL;
 
-    TRY(mem_new(&scratch, (size_t)threads * TRANSPOSE_ROWS * n, error));
+    if (strip > 0)
+        TRY(mem_new(&strips, (size_t)threads * strip, error));
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int thread = 0; thread < threads; thread++) {
-        float *strip = scratch + (size_t)thread * TRANSPOSE_ROWS * n;
-        for (size_t s = (size_t)thread; s < strips; s += (size_t)threads) {
-            const size_t c0 = s * TRANSPOSE_ROWS, rows = k - c0 < TRANSPOSE_ROWS ? k - c0 : TRANSPOSE_ROWS;
-            for (size_t i = 0; i < rows; i++)
-                dtype_row_f32(part->type, (const char *)part->bytes + (c0 + i) * part->row_bytes, n, strip + i * n);
-            for (size_t r = 0; r < n; r++)
-                for (size_t i = 0; i < rows; i++)
-                    out[r * k + c0 + i] = strip[i * n + r];
-        }
+        const size_t first = (size_t)thread * share, left = first < part->n ? part->n - first : 0;
+        struct weight_bad own = {0};
+        if (left > 0)
+            weight_decode(part, k, first, left < share ? left : share, strip > 0 ? strips + (size_t)thread * strip : NULL, out + first * k,
+                          &own);
+#pragma omp critical(jsc_weight_bad)
+        weight_join(&bad, &own);
     }
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t r = 0; r < n; r++)
-        finish_row(part, out + r * k, r, k, bad);
+    if (bad.found)
+        TRY(weight_refuse(part, &bad, error));
 done:
-    mem_free(scratch);
+    mem_free(strips);
     return status;
-}
-
-/* Names the element as the file holds it. */
-static jsc_status refuse(const struct weight_part *part, const struct bad_value *bad, jsc_error *error)
-{
-    const size_t stored = part->row_of != NULL ? (size_t)part->row_of[bad->row] : bad->row;
-    return status_set(error, JSC_E_NUMERIC, "%s: element [%zu,%zu] is not finite (%g); the file is damaged: fetch it again", part->name,
-                      part->transposed ? bad->column : stored, part->transposed ? bad->row : bad->column, bad->value);
 }
 
 static jsc_status decode(struct cpu_weight *w, const struct weight_part *parts, size_t n_parts, int threads, jsc_error *error)
@@ -105,13 +41,7 @@ static jsc_status decode(struct cpu_weight *w, const struct weight_part *parts, 
     jsc_status status = JSC_OK;
     float *out = w->w;
     for (const struct weight_part *part = parts; part < parts + n_parts; part++) {
-        struct bad_value bad = {0};
-        if (part->transposed)
-            TRY(decode_transposed(part, w->base.k, threads, out, &bad, error));
-        else
-            decode_part(part, w->base.k, threads, out, &bad);
-        if (bad.found)
-            TRY(refuse(part, &bad, error));
+        TRY(decode_part(part, w->base.k, threads, out, error));
         out += part->n * w->base.k;
     }
 done:

@@ -1,0 +1,88 @@
+/* weight_decode.c: rows of a weight from a file's element types to floats: order of rows, transposed storage, scale, check. No threads:
+ * callers share out the rows. */
+#include "weight_decode.h"
+
+#include <math.h>
+#include <string.h>
+
+#define TRANSPOSE_ROWS 16 /* stored rows at once: 64 bytes of each row that is written */
+
+static bool row_is_finite(const float *row, size_t n)
+{
+    const uint32_t exponent = 0x7f800000u;
+    uint32_t any = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, row + i, sizeof bits);
+        any |= (uint32_t)((bits & exponent) == exponent);
+    }
+    return any == 0;
+}
+
+static void scale_row(float *row, size_t n, double scale)
+{
+    for (size_t i = 0; i < n; i++)
+        row[i] = (float)(scale * (double)row[i]);
+}
+
+static void finish_row(const struct weight_part *part, float *row, size_t r, size_t k, struct weight_bad *bad)
+{
+    size_t column = 0;
+    if (part->scale != 1.0)
+        scale_row(row, k, part->scale);
+    if (bad->found || row_is_finite(row, k))
+        return;
+    while (isfinite(row[column]))
+        column++;
+    *bad = (struct weight_bad){r, column, (double)row[column], true};
+}
+
+size_t weight_unit(const struct weight_part *part)
+{
+    return part->transposed ? dtype_info(part->type)->block : 1;
+}
+
+size_t weight_strip(const struct weight_part *part, size_t n)
+{
+    return part->transposed ? TRANSPOSE_ROWS * n : 0;
+}
+
+/* Stored as [k][n]: a strip of stored rows, as wide as the rows that are wanted, is decoded and turned. */
+static void decode_transposed(const struct weight_part *part, size_t k, size_t first, size_t n, float *strip, float *out)
+{
+    size_t skip = 0; /* bytes before the first wanted column; cannot fail where the whole row was found in the file */
+    (void)dtype_bytes(part->type, first, &skip);
+    for (size_t c0 = 0; c0 < k; c0 += TRANSPOSE_ROWS) {
+        const size_t rows = k - c0 < TRANSPOSE_ROWS ? k - c0 : TRANSPOSE_ROWS;
+        for (size_t i = 0; i < rows; i++)
+            dtype_row_f32(part->type, (const char *)part->bytes + (c0 + i) * part->row_bytes + skip, n, strip + i * n);
+        for (size_t r = 0; r < n; r++)
+            for (size_t i = 0; i < rows; i++)
+                out[r * k + c0 + i] = strip[i * n + r];
+    }
+}
+
+void weight_decode(const struct weight_part *part, size_t k, size_t first, size_t n, float *strip, float *out, struct weight_bad *bad)
+{
+    if (part->transposed)
+        decode_transposed(part, k, first, n, strip, out);
+    for (size_t r = 0; r < n; r++) {
+        const size_t stored = part->row_of != NULL ? (size_t)part->row_of[first + r] : first + r;
+        if (!part->transposed)
+            dtype_row_f32(part->type, (const char *)part->bytes + stored * part->row_bytes, k, out + r * k);
+        finish_row(part, out + r * k, first + r, k, bad);
+    }
+}
+
+void weight_join(struct weight_bad *all, const struct weight_bad *other)
+{
+    if (other->found && (!all->found || other->row < all->row))
+        *all = *other;
+}
+
+jsc_status weight_refuse(const struct weight_part *part, const struct weight_bad *bad, jsc_error *error)
+{
+    const size_t stored = part->row_of != NULL ? (size_t)part->row_of[bad->row] : bad->row;
+    return status_set(error, JSC_E_NUMERIC, "%s: element [%zu,%zu] is not finite (%g); the file is damaged: fetch it again", part->name,
+                      part->transposed ? bad->column : stored, part->transposed ? bad->row : bad->column, bad->value);
+}
