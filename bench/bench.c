@@ -209,7 +209,7 @@ int main(int argc, char **argv)
         if (!s.quick)
             add_tokens(&bench, 128), add_tokens(&bench, 512);
     }
-    bench_ok(backend_find(s.device, &bench.ops, &index, &error), &error, s.device);
+    bench_ok(backend_find(s.device, &bench.ops, &index, NULL, &error), &error, s.device);
     const double begin = clock_seconds();
     limits_measure(&bench);
     const bool every = !s.ops && !s.attribute && !s.mlp_forms;

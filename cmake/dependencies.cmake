@@ -11,7 +11,7 @@ find_path(DNNL_INCLUDE_DIR dnnl.h)
 find_library(DNNL_LIBRARY NAMES dnnl)
 
 add_library(jsc_private_dependencies INTERFACE)
-target_link_libraries(jsc_private_dependencies INTERFACE PkgConfig::JANSSON PkgConfig::PCRE2 PkgConfig::UTF8PROC OpenMP::OpenMP_C Threads::Threads m)
+target_link_libraries(jsc_private_dependencies INTERFACE PkgConfig::JANSSON PkgConfig::PCRE2 PkgConfig::UTF8PROC OpenMP::OpenMP_C Threads::Threads ${CMAKE_DL_LIBS} m)
 if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY)
   message(STATUS "CPU matrix products: oneDNN (${DNNL_LIBRARY})")
   target_include_directories(jsc_private_dependencies SYSTEM INTERFACE ${DNNL_INCLUDE_DIR})

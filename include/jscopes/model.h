@@ -91,8 +91,10 @@ typedef struct jsc_model_info {
     int n_warnings;
     const char *const *warnings; /**< what was ignored or looks odd while loading */
     double load_seconds;
+    const char *no_gpu;      /**< why "auto" took the CPU: no driver, no GPU, ...; NULL: it did not, or a device was named */
+    uint64_t memory_left;    /**< bytes that the device had free before the weights were made */
 } jsc_model_info;
-#define JSC_MODEL_INFO_INIT {sizeof(jsc_model_info), NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, 0, -1, -1, 0, 0, NULL, 0.0}
+#define JSC_MODEL_INFO_INIT {sizeof(jsc_model_info), NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, 0, -1, -1, 0, 0, NULL, 0.0, NULL, 0}
 
 /** jsc_model_describe: fill info (info->size set by the caller). Costs nothing. */
 JSC_API jsc_status jsc_model_describe(const jsc_model *model, jsc_model_info *info, jsc_error *error);

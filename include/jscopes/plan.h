@@ -28,16 +28,17 @@ typedef struct jsc_plan {
     int levels;              /**< block inputs whose sums are kept: 1, or n_layers for a layer map */
     jsc_mlp_form mlp_form;
     uint64_t weight_bytes, trace_bytes, workspace_bytes, result_bytes;
-    uint64_t peak_bytes;     /**< trace + workspace + results: memory beyond the weights */
+    uint64_t peak_bytes;     /**< trace + workspace + results: memory beyond the weights; of the device alone if own_memory */
     uint64_t limit_bytes;    /**< the limit it was made for */
     double forward_flops, backward_flops;
     int rhs_chunk;           /**< right-hand sides at once in the attention half of a block: at most chunk */
+    int own_memory;          /**< 1: weights, trace and workspace lie in the device's own memory, results in the host's */
 } jsc_plan;
-#define JSC_PLAN_INIT {sizeof(jsc_plan), 0, 0, 0, 0, 0, 0, 0, 0, JSC_MLP_DIRECT, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0}
+#define JSC_PLAN_INIT {sizeof(jsc_plan), 0, 0, 0, 0, 0, 0, 0, 0, JSC_MLP_DIRECT, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0}
 
 /**
  * jsc_plan_make: plan a request. request->ids may be NULL if only n_ids is known.
- * JSC_E_MEMORY  even the smallest chunk does not fit; the error names the bytes needed and the limit
+ * JSC_E_MEMORY  even the smallest chunk does not fit; the error names the bytes needed and the limit; or the host has too little for the results
  */
 JSC_API jsc_status jsc_plan_make(const jsc_model *model, const jsc_request *request, jsc_plan *plan, jsc_error *error);
 

@@ -40,6 +40,8 @@ static void put_info_text(const jsc_model_info *m)
     put_text_line("on disk", m->weight_types);
     printf("%-13s %" PRIu64 " in files\n", "bytes", m->file_bytes);
     put_text_line("device", m->device);
+    put_text_line("no GPU", m->no_gpu);
+    printf("%-13s %" PRIu64 " bytes of weights there, %" PRIu64 " bytes free\n", "memory", m->weight_bytes, m->memory_left);
     put_text_line("precision", m->precision);
     put_text_line("tokeniser", m->tokeniser);
     if (m->bos_id >= 0)
@@ -71,6 +73,8 @@ static void put_info_json(const jsc_model_info *m)
     printf(",\n \"parameters\": %" PRIu64 ", \"file_bytes\": %" PRIu64 ", \"weight_bytes\": %" PRIu64, m->parameters, m->file_bytes,
            m->weight_bytes);
     put_field("device", m->device);
+    put_field("no_gpu", m->no_gpu);
+    printf(", \"memory_left\": %" PRIu64, m->memory_left);
     put_field("backend", m->backend);
     put_field("precision", m->precision);
     put_field("tokeniser", m->tokeniser);

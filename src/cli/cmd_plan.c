@@ -11,8 +11,9 @@ static void put_plan_json(const jsc_plan *p)
            p->n_tokens, p->n_prompt, p->sequences, p->right_hand_sides, p->chunk, p->chunks, p->token_chunk, p->rhs_chunk,
            jsc_mlp_form_name(p->mlp_form));
     printf(" \"bytes\": {\"weights\": %" PRIu64 ", \"trace\": %" PRIu64 ", \"workspace\": %" PRIu64 ", \"results\": %" PRIu64
-           ", \"peak\": %" PRIu64 ", \"limit\": %" PRIu64 "},\n",
-           p->weight_bytes, p->trace_bytes, p->workspace_bytes, p->result_bytes, p->peak_bytes, p->limit_bytes);
+           ", \"peak\": %" PRIu64 ", \"limit\": %" PRIu64 "}, \"own_memory\": %s,\n",
+           p->weight_bytes, p->trace_bytes, p->workspace_bytes, p->result_bytes, p->peak_bytes, p->limit_bytes,
+           p->own_memory ? "true" : "false");
     printf(" \"operations\": {\"forward\": %.17g, \"backward\": %.17g}}\n", p->forward_flops, p->backward_flops);
 }
 

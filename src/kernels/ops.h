@@ -43,6 +43,7 @@ struct jsc_device {
     char description[96]; /* "cpu (oneDNN 2.6.0, 2 threads)" */
     jsc_precision precision; /* in effect: STRICT or FAST */
     int threads;
+    uint64_t own_memory; /* bytes in all; 0: it computes in the host's memory */
 };
 struct device_options {
     jsc_precision precision;
@@ -223,8 +224,9 @@ struct jsc_ops {
     jsc_status (*zero)(struct jsc_stream *stream, dptr out, size_t bytes, jsc_error *error);
     jsc_status (*sync)(struct jsc_stream *stream, jsc_error *error);
 
-    /* Device memory that weight_make takes for W[n][k] without its bias; for plans made before anything is loaded. */
-    uint64_t (*weight_bytes)(struct jsc_device *device, size_t n, size_t k, unsigned uses);
+    /* Device memory that weight_make takes for W[n][k] without its bias, before anything is loaded. type: of the elements as stored (of
+     * stacked parts, one that is not DTYPE_BF16 if there is any); what depends on the values themselves is taken at its usual. */
+    uint64_t (*weight_bytes)(struct jsc_device *device, enum dtype type, size_t n, size_t k, unsigned uses);
     /* Decodes the parts in parallel into the forms that `uses` needs. bias: NULL or host double [n].
      * JSC_E_NUMERIC names the part that holds a value that is not finite. Thread-safe. */
     jsc_status (*weight_make)(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
@@ -263,8 +265,36 @@ struct jsc_ops {
 /* ---- backends.c ------------------------------------------------------------------------------------------------------------ */
 
 /* The table for a device name: NULL or "auto" (JSC_DEVICE, else the best present), "cpu", "ref" (developer builds only), "cuda[:N]".
- * index receives N. JSC_E_DEVICE says why a device is not to be had. */
-jsc_status backend_find(const char *device, const struct jsc_ops **ops, int *index, jsc_error *error);
+ * index receives N. JSC_E_DEVICE says why a device is not to be had. passed_over (may be NULL): why auto took no GPU; its status is
+ * JSC_OK if it did, or if another device was named. */
+jsc_status backend_find(const char *device, const struct jsc_ops **ops, int *index, jsc_error *passed_over, jsc_error *error);
+
+/* Opens the device and compares one 16 x 16 product and one sum on it with the host's; JSC_E_DEVICE says what differs. */
+jsc_status backend_self_test(const struct jsc_ops *ops, int index, jsc_error *error);
+
+/* What a backend in a module of its own hands over; it is taken only if its version and ops_interface() are the library's. */
+struct jsc_plugin {
+    const char *version;
+    uint64_t interface;
+    const struct jsc_ops *ops;
+};
+
+/* A number that changes with the table and the structs that pass through it: a module of other sources does not have it. */
+static inline uint64_t ops_interface(void)
+{
+    static const size_t sizes[] = {
+        sizeof(struct jsc_ops),         sizeof(struct jsc_device),       sizeof(struct device_options),   sizeof(struct jsc_stream),
+        sizeof(struct jsc_weight),      sizeof(struct weight_part),      sizeof(struct rows),             sizeof(struct op_embed),
+        sizeof(struct op_norm),         sizeof(struct op_matmul),        sizeof(struct op_rope),          sizeof(struct op_attention),
+        sizeof(struct op_gate),         sizeof(struct op_add),           sizeof(struct op_head_vjp),      sizeof(struct op_matmul_vjp),
+        sizeof(struct op_norm_vjp),     sizeof(struct op_gate_vjp),      sizeof(struct op_mlp_collapse),  sizeof(struct op_attention_vjp),
+        sizeof(struct op_rope_vjp),     sizeof(struct op_scatter),       sizeof(struct op_fisher_rows),   sizeof(struct op_gram),
+        sizeof(struct op_fisher_apply), sizeof(struct op_probes)};
+    uint64_t all = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        all = all * 1099511628211U + sizes[i];
+    return all;
+}
 
 /* traced.c: the same table with a clock around every entry (JSC_TRACE=1), and its sums as log lines. */
 struct jsc_ops traced_ops(const struct jsc_ops *real);
@@ -274,5 +304,6 @@ void traced_report(jsc_log_fn log, void *user);
 extern const struct jsc_ops ops_ref;
 #endif
 extern const struct jsc_ops ops_cpu;
+extern const struct jsc_ops ops_cuda; /* in the plug-in, and in builds for the emulator (JSC_SIMT) */
 
 #endif

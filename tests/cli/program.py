@@ -18,6 +18,7 @@ def environment(**changes):
     """The environment without what changes the output, and with changes."""
     clean = {name: value for name, value in os.environ.items() if name not in QUIET}
     clean["TERM"] = "xterm-256color"
+    clean["JSC_DEVICE"] = "cpu"  # the same numbers on a machine with a GPU
     clean.update(changes)
     return clean
 

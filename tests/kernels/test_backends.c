@@ -10,12 +10,20 @@ static jsc_status find(const char *name)
     ops_found = NULL;
     index_found = -1;
     error.text[0] = '\0';
-    return backend_find(name, &ops_found, &index_found, &error);
+    return backend_find(name, &ops_found, &index_found, NULL, &error);
 }
 
+/* No module is found, so that "auto" is the CPU on every machine. */
 static void no_environment(void)
 {
     (void)unsetenv("JSC_DEVICE");
+    (void)setenv("JSC_CUDA_PLUGIN", "/nonexistent/module.so", 1);
+}
+
+static jsc_status add_nothing(struct jsc_stream *stream, const struct op_add *op, jsc_error *e)
+{
+    (void)stream, (void)op, (void)e;
+    return JSC_OK;
 }
 
 Test(backends, names, .init = no_environment)
@@ -33,6 +41,33 @@ Test(backends, names, .init = no_environment)
         cr_expect(eq(int, find(ops->name), JSC_OK), "%s", ops->name);
         cr_expect(eq(ptr, (void *)ops_found, (void *)ops), "%s", ops->name);
     }
+}
+
+Test(backends, auto_says_why_it_took_no_gpu, .init = no_environment)
+{
+    jsc_error why = {.status = JSC_E_INTERNAL};
+    cr_expect(eq(int, backend_find("auto", &ops_found, &index_found, &why, &error), JSC_OK));
+    cr_expect(eq(ptr, (void *)ops_found, (void *)&ops_cpu));
+#ifdef JSC_SIMT
+    cr_expect(eq(int, why.status, JSC_OK), "the emulator is taken only by name");
+#else
+    cr_expect(eq(int, why.status, JSC_E_DEVICE));
+    cr_expect(ne(ptr, strstr(why.text, "JSC_CUDA_PLUGIN"), NULL), "%s", why.text);
+#endif
+    cr_expect(eq(int, backend_find("cpu", &ops_found, &index_found, &why, &error), JSC_OK));
+    cr_expect(eq(int, why.status, JSC_OK), "a device that was named is not passed over");
+}
+
+/* The CPU and ref pass too: what is compared is exact. */
+Test(backends, self_test_passes_and_can_fail)
+{
+    static struct jsc_ops wrong;
+    for (int i = 0; i < 2; i++)
+        cr_expect(eq(int, backend_self_test(i == 0 ? &ops_cpu : &ops_ref, 0, &error), JSC_OK), "%s", error.text);
+    wrong = ops_cpu;
+    wrong.add = add_nothing;
+    cr_expect(eq(int, backend_self_test(&wrong, 0, &error), JSC_E_DEVICE));
+    cr_expect(ne(ptr, strstr(error.text, "self test failed: element 0 of a sum is"), NULL), "%s", error.text);
 }
 
 Test(backends, auto_follows_the_environment)
@@ -53,8 +88,12 @@ Test(backends, auto_follows_the_environment)
 /* Cases from the field, 45: an explicit GPU that is not to be had is an error that says what to do. */
 Test(backends, explicit_cuda_is_an_error_without_cuda, .init = no_environment)
 {
+#ifdef JSC_SIMT
+    const char *names[] = {"cuda:1", "cuda:12"}; /* the emulator is one device */
+#else
     const char *names[] = {"cuda", "cuda:0", "cuda:12"};
-    for (int i = 0; i < 3; i++) {
+#endif
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         cr_expect(eq(int, find(names[i]), JSC_E_DEVICE), "%s", names[i]);
         cr_expect(ne(ptr, strstr(error.text, "--device cpu"), NULL), "%s", error.text);
         cr_expect(eq(ptr, (void *)ops_found, NULL), "untouched on failure");
@@ -69,7 +108,7 @@ Test(backends, unknown_names_list_the_known, .init = no_environment)
         cr_expect(eq(int, find(names[i]), JSC_E_DEVICE), "'%s'", names[i]);
         cr_expect(ne(ptr, strstr(error.text, "auto, cpu"), NULL), "%s", error.text);
     }
-    cr_expect(eq(int, backend_find("gpu", &ops_found, &index_found, NULL), JSC_E_DEVICE), "error may be NULL");
+    cr_expect(eq(int, backend_find("gpu", &ops_found, &index_found, NULL, NULL), JSC_E_DEVICE), "error may be NULL");
 }
 
 Test(backends, every_entry_is_there)

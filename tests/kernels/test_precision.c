@@ -82,7 +82,7 @@ Test(precision, bytes_of_weights_are_foreseen)
         for (unsigned uses = 1; uses < 8; uses++) {
             struct jsc_weight *w = NULL;
             cr_assert(ops_cpu.weight_make(device, &part, 1, 48, uses, NULL, &w, NULL) == JSC_OK);
-            bytes[fast][uses] = ops_cpu.weight_bytes(device, 64, 48, uses);
+            bytes[fast][uses] = ops_cpu.weight_bytes(device, DTYPE_F32, 64, 48, uses);
             cr_expect(eq(u64, w->bytes, bytes[fast][uses]), "uses %u, %s", uses, fast ? "fast" : "strict");
             ops_cpu.weight_free(device, w);
         }

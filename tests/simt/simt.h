@@ -22,11 +22,16 @@ struct simt_settings {
     long fail_call;        /* the fail_call-th call from now on returns an error; 0: none. Counts down */
     size_t shared_limit;   /* dynamic + static shared memory a block may have, bytes (232448: H100) */
     int capability;        /* 90: compute capability 9.0 */
+    int devices;           /* that cudaGetDeviceCount finds; all are alike and share their memory */
+    int driver;            /* the CUDA version that the driver is for, 13000; 0: there is no driver */
 };
 extern struct simt_settings simt_settings;
 
 /* The first fault since simt_reset(): "kernel k, block (0,0,0), thread (5,0,0): ... at file:line"; "" if none. */
 const char *simt_message(void);
+
+/* As if a kernel had failed: nothing works any more. */
+void simt_lose(void);
 
 /* Forgets the fault (a real context would be lost) and drops what is queued; allocations stay. */
 void simt_reset(void);

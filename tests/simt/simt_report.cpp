@@ -20,6 +20,8 @@ struct simt_settings simt_settings = {
     (long)number_of("SIMT_FAIL", 0),
     (size_t)number_of("SIMT_SHARED", 232448),
     (int)number_of("SIMT_CAPABILITY", 90),
+    1,
+    CUDART_VERSION,
 };
 
 static char message[1024];
@@ -38,6 +40,12 @@ bool simt_lost()
 void simt_set_lost(bool now)
 {
     lost = now;
+}
+
+void simt_lose(void)
+{
+    struct simt_guard guard;
+    lost = true;
 }
 
 void simt_record(const char *format, ...)

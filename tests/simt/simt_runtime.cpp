@@ -41,6 +41,7 @@ cudaError_t simt_leave(cudaError_t error)
     X(cudaErrorInvalidConfiguration, "invalid configuration argument")                                                                     \
     X(cudaErrorInvalidPitchValue, "invalid pitch argument")                                                                                \
     X(cudaErrorInvalidDevice, "invalid device ordinal")                                                                                    \
+    X(cudaErrorNoDevice, "no CUDA-capable device is detected")                                                                             \
     X(cudaErrorInsufficientDriver, "CUDA driver version is insufficient for CUDA runtime version")                                         \
     X(cudaErrorInvalidResourceHandle, "invalid resource handle")                                                                           \
     X(cudaErrorIllegalState, "the operation cannot be performed in the present state")                                                     \
@@ -87,16 +88,20 @@ const char *cudaGetErrorName(cudaError_t error)
 cudaError_t cudaGetDeviceCount(int *count)
 {
     struct simt_guard guard;
-    const cudaError_t error = simt_enter("cudaGetDeviceCount");
+    cudaError_t error = simt_enter("cudaGetDeviceCount");
+    if (error == cudaSuccess && simt_settings.driver < CUDART_VERSION)
+        error = cudaErrorInsufficientDriver;
+    if (error == cudaSuccess && simt_settings.devices < 1)
+        error = cudaErrorNoDevice;
     if (error == cudaSuccess)
-        *count = 1;
+        *count = simt_settings.devices;
     return simt_leave(error);
 }
 cudaError_t cudaSetDevice(int index)
 {
     struct simt_guard guard;
     cudaError_t error = simt_enter("cudaSetDevice");
-    if (error == cudaSuccess && index != 0)
+    if (error == cudaSuccess && (index < 0 || index >= simt_settings.devices))
         error = cudaErrorInvalidDevice;
     if (error == cudaSuccess)
         device = index;
@@ -109,7 +114,7 @@ cudaError_t cudaGetDevice(int *index)
 }
 cudaError_t cudaDriverGetVersion(int *version)
 {
-    *version = CUDART_VERSION;
+    *version = simt_settings.driver;
     return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int *version)
@@ -121,7 +126,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int index)
 {
     struct simt_guard guard;
     cudaError_t error = simt_enter("cudaGetDeviceProperties");
-    if (error == cudaSuccess && index != 0)
+    if (error == cudaSuccess && (index < 0 || index >= simt_settings.devices))
         error = cudaErrorInvalidDevice;
     if (error != cudaSuccess)
         return simt_leave(error);

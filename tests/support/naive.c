@@ -237,9 +237,9 @@ static void weight_free(struct jsc_device *device, struct jsc_weight *weight)
 }
 
 /* The weight of ref, rounded. */
-static uint64_t weight_bytes(struct jsc_device *device, size_t n, size_t k, unsigned uses)
+static uint64_t weight_bytes(struct jsc_device *device, enum dtype type, size_t n, size_t k, unsigned uses)
 {
-    (void)device, (void)uses;
+    (void)device, (void)type, (void)uses;
     return (uint64_t)n * k * sizeof(float);
 }
 

@@ -103,7 +103,7 @@ int rng_sign(uint64_t seed, uint64_t stream, uint64_t index);      /* -1 or +1 (
 
 /* ---- environment (env.c): one table of variables --------------------------------------------------------------------- */
 
-enum env_variable { ENV_DEVICE, ENV_TRACE, ENV_CACHE, ENV_CPU_GEMM, ENV_CPU_FAST, ENV_COUNT };
+enum env_variable { ENV_DEVICE, ENV_TRACE, ENV_CACHE, ENV_CPU_GEMM, ENV_CPU_FAST, ENV_CUDA_PLUGIN, ENV_CUBLASLT, ENV_TF32, ENV_COUNT };
 const char *env_get(enum env_variable variable); /* NULL if unset or empty */
 const char *env_name(enum env_variable variable);
 const char *env_help(enum env_variable variable);

@@ -11,6 +11,10 @@ static const struct {
     [ENV_TRACE] = {"JSC_TRACE", "1: time every operation; the sums go to the log when the model is closed"},
     [ENV_CACHE] = {"JSCOPES_CACHE", "folder of fetched models, instead of ${XDG_CACHE_HOME:-~/.cache}/jscopes"},
     [ENV_CPU_GEMM] = {"JSC_CPU_GEMM", "builtin: own matrix products instead of oneDNN's; plain: oneDNN without packed weights"},
+    [ENV_CUDA_PLUGIN] = {"JSC_CUDA_PLUGIN",
+                         "file of the CUDA part, instead of libjscopes_cuda.so beside libjscopes or where the system looks"},
+    [ENV_CUBLASLT] = {"JSC_CUBLASLT", "file of NVIDIA's cuBLASLt, instead of nvidia/*/lib beside the CUDA part or where the system looks"},
+    [ENV_TF32] = {"NVIDIA_TF32_OVERRIDE", "of NVIDIA: 1 rounds every float32 product to TF32, so the CUDA part refuses to start"},
     [ENV_CPU_FAST] = {"JSC_CPU_FAST", "emulate: precision fast on any processor, bfloat16 in memory and float products; slow, for tests"},
 };
 

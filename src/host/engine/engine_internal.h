@@ -19,13 +19,13 @@ struct work {
     int chunk;    /* at most this many at once, 0: choose */
     bool layers, gradients;
     int head_rows;       /* positions whose logits are wanted (matrix: T) */
-    uint64_t host_bytes; /* of the scope's own arrays (Fisher factors, results) */
+    uint64_t host_bytes, device_bytes; /* of the scope's own arrays (Fisher factors, results) in the host's and the device's memory */
     uint64_t limit;      /* 0: what is free */
 };
 /* Fills plan (S and B reduced until it fits); JSC_E_MEMORY if S = B = 1 does not fit. */
 jsc_status plan_compute(const jsc_model *model, const struct work *work, jsc_plan *plan, jsc_error *error);
 
-/* Bytes beyond the weights that a request may take: what it asks for, or (0) nine tenths of what is free. */
+/* Bytes of the device's memory beyond the weights that a request may take: what it asks for, or (0) nine tenths of what is free. */
 uint64_t plan_limit(const jsc_model *model, uint64_t asked);
 
 /* Sizes that the layout of a trace follows from; a pure function of model, device and plan. */

@@ -7,6 +7,7 @@
 
 /* Without a limit of the caller. Not what is free: the same request must be cut the same way, to the same bits, on a busy machine too. */
 #define SOFT_BYTES ((uint64_t)4 << 30)
+#define SOFT_SHARE 2                  /* of a device's own memory, which is there for this, one half */
 #define PATH_ROWS  1024               /* token rows of one forward of several sequences: weights are read once for all of them */
 #define MLP_BYTES  ((size_t)64 << 20) /* dn, da and dgu of one token chunk: thousands of rows a product, which gain nothing beyond */
 /* dn, dout and dqkv of one slab: attention makes P once for it, and a product has one token's rows of it */
@@ -78,7 +79,7 @@ static size_t most_rows(const struct trace_sizes *z)
     return most;
 }
 
-/* Fills the plan for a cut and returns the bytes beyond the weights; UINT64_MAX if they cannot be addressed. */
+/* Fills the plan for a cut and returns the bytes beyond the weights that must keep to the limit; UINT64_MAX if they cannot be addressed. */
 static uint64_t measure(const jsc_model *m, const struct work *work, const struct cut *cut, jsc_plan *plan)
 {
     struct trace dry = {0};
@@ -97,12 +98,12 @@ static uint64_t measure(const jsc_model *m, const struct work *work, const struc
         return UINT64_MAX;
     const size_t library = m->ops->stream_scratch(m->device, most_rows(&z), (size_t)m->f * 2, (size_t)m->d);
     plan->trace_bytes = forward.used;
-    plan->workspace_bytes = (uint64_t)(whole.used - forward.used) + library;
+    plan->workspace_bytes = (uint64_t)(whole.used - forward.used) + library + (plan->own_memory ? work->device_bytes : 0);
     /* the host's copies: block inputs, cotangents, sums, gradients of one chunk; logits, slopes, probabilities */
     plan->result_bytes = sizeof(double) * ((uint64_t)z.N * (uint64_t)m->d + z.S * z.B * (uint64_t)m->d + z.levels * z.M +
                                            (work->gradients ? z.M * (uint64_t)m->d : 0) + 3 * (uint64_t)m->V) +
-                         work->host_bytes;
-    plan->peak_bytes = plan->trace_bytes + plan->workspace_bytes + plan->result_bytes;
+                         work->host_bytes + (plan->own_memory ? 0 : work->device_bytes);
+    plan->peak_bytes = plan->trace_bytes + plan->workspace_bytes + (plan->own_memory ? 0 : plan->result_bytes);
     return plan->peak_bytes;
 }
 
@@ -140,9 +141,14 @@ static double total_cost(const jsc_model *m, const struct work *work, const stru
     return batches * cost;
 }
 
+/* What a plan must keep to: bytes of the device, and of the host where that is another memory. */
+struct room {
+    uint64_t device, host;
+};
+
 /* Sets cut->B: of the equal chunks that fit, the one with the least memory among those that cost about as little as any. false: none fits.
  * plan is scratch. */
-static bool choose_chunk(const jsc_model *m, const struct work *work, uint64_t limit, struct cut *cut, jsc_plan *plan)
+static bool choose_chunk(const jsc_model *m, const struct work *work, const struct room *room, struct cut *cut, jsc_plan *plan)
 {
     struct choice {
         int B;
@@ -160,7 +166,7 @@ static bool choose_chunk(const jsc_model *m, const struct work *work, uint64_t l
             continue;
         last = cut->B;
         choices[n] = (struct choice){cut->B, measure(m, work, cut, plan), total_cost(m, work, cut)};
-        if (choices[n].need > limit)
+        if (choices[n].need > room->device || plan->result_bytes > room->host)
             continue;
         least = choices[n].cost < least ? choices[n].cost : least;
         n++;
@@ -178,9 +184,37 @@ static bool choose_chunk(const jsc_model *m, const struct work *work, uint64_t l
     return true;
 }
 
+static uint64_t most_of(uint64_t bytes)
+{
+    return bytes / 10 * 9;
+}
+
 uint64_t plan_limit(const jsc_model *m, uint64_t asked)
 {
-    return asked > 0 ? asked : (uint64_t)m->ops->memory_left(m->device) / 10 * 9;
+    const uint64_t left = m->ops->memory_left(m->device), missing = m->has_weights ? 0 : m->weight_bytes; /* not made yet */
+    return asked > 0 ? asked : most_of(left > missing ? left - missing : 0);
+}
+
+static uint64_t soft_limit(const jsc_model *m, const struct work *work, uint64_t limit)
+{
+    const uint64_t soft = m->device->own_memory > 0 ? m->device->own_memory / SOFT_SHARE : SOFT_BYTES;
+    return work->limit > 0 || limit < soft ? limit : soft;
+}
+
+static jsc_status check_room(const struct work *work, const jsc_plan *plan, const struct room *room, uint64_t need, jsc_error *error)
+{
+    if (need > room->device)
+        return status_set(error, JSC_E_MEMORY,
+                          "%d tokens need %" PRIu64 " bytes beyond the weights even with one right-hand side at once, the limit is %" PRIu64
+                          ": shorten the prompt or raise the limit (--memory)",
+                          work->T, need, room->device);
+    if (plan->result_bytes > room->host)
+        return status_set(error, JSC_E_MEMORY,
+                          "%d tokens need %" PRIu64
+                          " bytes of the host's memory for results even with one right-hand side at once, %" PRIu64
+                          " may be used: shorten the prompt or end other programs",
+                          work->T, plan->result_bytes, room->host);
+    return JSC_OK;
 }
 
 jsc_status plan_compute(const jsc_model *m, const struct work *work, jsc_plan *plan, jsc_error *error)
@@ -196,22 +230,21 @@ jsc_status plan_compute(const jsc_model *m, const struct work *work, jsc_plan *p
     plan->levels = work->layers ? m->L : 1;
     plan->weight_bytes = m->weight_bytes;
     plan->limit_bytes = plan_limit(m, work->limit);
+    plan->own_memory = m->device->own_memory > 0;
 
+    struct room room = {soft_limit(m, work, plan->limit_bytes), plan->own_memory ? most_of(mem_available()) : UINT64_MAX};
     struct cut cut = {.S = (int)equal_part((size_t)work->S, PATH_ROWS / (size_t)work->T), .share = 1};
-    const uint64_t soft = work->limit > 0 || plan->limit_bytes < SOFT_BYTES ? plan->limit_bytes : SOFT_BYTES;
-    bool fits = choose_chunk(m, work, soft, &cut, plan);
+    bool fits = choose_chunk(m, work, &room, &cut, plan);
     while (!fits && cut.S > 1) {
         cut.S = (cut.S + 1) / 2;
-        fits = choose_chunk(m, work, soft, &cut, plan);
+        fits = choose_chunk(m, work, &room, &cut, plan);
     }
     if (!fits)
         cut = (struct cut){.S = 1, .B = 1, .share = 0};
     const uint64_t need = measure(m, work, &cut, plan);
-    if (need > plan->limit_bytes)
-        return status_set(error, JSC_E_MEMORY,
-                          "%d tokens need %" PRIu64 " bytes beyond the weights even with one right-hand side at once, the limit is %" PRIu64
-                          ": shorten the prompt or raise the limit (--memory)",
-                          work->T, need, plan->limit_bytes);
-    count_flops(m, work, plan);
-    return JSC_OK;
+    room.device = plan->limit_bytes;
+    const jsc_status status = check_room(work, plan, &room, need, error);
+    if (status == JSC_OK)
+        count_flops(m, work, plan);
+    return status;
 }

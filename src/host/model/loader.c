@@ -285,16 +285,48 @@ done:
     return status;
 }
 
-/* What the weights would take, for a model that is opened without them. */
-static uint64_t estimate_bytes(const jsc_model *m)
+/* What a linear layer of these parts would take. */
+static uint64_t estimate_linear(const jsc_model *m, const struct source *parts, int n_parts, size_t k, unsigned uses)
 {
-    const size_t d = (size_t)m->d, f = (size_t)m->f, q = (size_t)m->H * (size_t)m->h, kv = (size_t)m->K * (size_t)m->h, V = (size_t)m->V;
+    enum dtype type = DTYPE_BF16;
+    size_t n = 0;
+    for (int i = 0; i < n_parts; i++) {
+        type = parts[i].weight->type != DTYPE_BF16 ? parts[i].weight->type : type;
+        n += (size_t)parts[i].weight->shape[0];
+    }
+    return m->ops->weight_bytes(m->device, type, n, k, uses);
+}
+
+/* What the weights would take, but for biases and norms. */
+static uint64_t estimate_bytes(const jsc_model *m, const struct block_sources *blocks, const struct source *embed,
+                               const struct source *head)
+{
+    const size_t d = (size_t)m->d, f = (size_t)m->f;
     const unsigned both = USE_FORWARD | USE_VJP;
-    const uint64_t block = m->ops->weight_bytes(m->device, q + 2 * kv, d, both) + m->ops->weight_bytes(m->device, d, q, both) +
-                           m->ops->weight_bytes(m->device, (m->family->gated ? 2 : 1) * f, d, both | USE_ROWS) +
-                           m->ops->weight_bytes(m->device, d, f, both | USE_ROWS);
-    const uint64_t head = m->ops->weight_bytes(m->device, V, d, USE_ROWS | USE_FORWARD);
-    return (uint64_t)m->L * block + head + (m->tied ? 0 : m->ops->weight_bytes(m->device, V, d, USE_ROWS));
+    uint64_t bytes = estimate_linear(m, embed, 1, d, USE_ROWS | (m->tied ? USE_FORWARD : 0U));
+
+    if (!m->tied)
+        bytes += estimate_linear(m, head, 1, d, USE_ROWS | USE_FORWARD);
+    for (int l = 0; l < m->L; l++) {
+        const struct block_sources *s = &blocks[l];
+        const struct source qkv[3] = {s->q, s->k, s->v}, gate_up[2] = {s->gate, s->up};
+        bytes += estimate_linear(m, qkv, 3, d, both) + estimate_linear(m, &s->o, 1, (size_t)m->H * (size_t)m->h, both);
+        bytes += estimate_linear(m, m->family->gated ? gate_up : &s->up, m->family->gated ? 2 : 1, d, both | USE_ROWS);
+        bytes += estimate_linear(m, &s->down, 1, f, both | USE_ROWS);
+    }
+    return bytes;
+}
+
+/* Refuses weights that the device's own memory cannot hold before the first is read. */
+static jsc_status check_room(const jsc_model *m, uint64_t bytes, jsc_error *error)
+{
+    const uint64_t left = m->ops->memory_left(m->device);
+    if (!m->device->own_memory || bytes <= left)
+        return JSC_OK;
+    return status_set(error, JSC_E_MEMORY,
+                      "%s: its weights take %" PRIu64 " bytes on %s, where %" PRIu64
+                      " are free: end other programs on it, take a smaller model, or use --device cpu",
+                      m->path, bytes, m->device->description, left);
 }
 
 /* W_hf[n h + r] = W_gguf[n h + 2 (r mod h/2) + r div (h/2)]: the converter interleaved the two halves of each head. */
@@ -368,10 +400,12 @@ jsc_status model_load_weights(jsc_model *m, const struct tensor_set *set, struct
     TRY(find_rope_factors(&ld, error));
     TRY(take_stock(&ld, error));
     progress->total = set->file_bytes > 0 ? set->file_bytes : 1;
+    const uint64_t foreseen = estimate_bytes(m, sources, &embed, &head);
     if (!m->has_weights) {
-        m->weight_bytes = estimate_bytes(m);
+        m->weight_bytes = foreseen;
         goto done;
     }
+    TRY(check_room(m, foreseen, error));
     if (m->config.gguf && m->family->gguf_permuted) {
         TRY(permutation(m->H, m->h, &ld.q_rows, error));
         TRY(permutation(m->K, m->h, &ld.k_rows, error));

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define GPU_NODE "/dev/nvidiactl" /* there where a driver has found a GPU that this process may see */
+
 jsc_status model_warn(jsc_model *model, jsc_error *error, const char *format, ...)
 {
     jsc_status status = JSC_OK;
@@ -61,6 +63,7 @@ void jsc_model_close(jsc_model *m)
     mem_free(m->path);
     mem_free(m->name);
     mem_free(m->no_tokenizer);
+    mem_free(m->no_gpu);
     mem_free(m->weight_types);
     mem_free(m->rope_factors);
     mem_free(m);
@@ -236,18 +239,38 @@ done:
     return status;
 }
 
+/* Why "auto" took no GPU: a detail where there is none, a warning where one is. */
+static jsc_status say_no_gpu(jsc_model *m, const jsc_error *reason, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    char line[560];
+
+    TRY(mem_strdup(&m->no_gpu, reason->text, error));
+    (void)snprintf(line, sizeof line, "no GPU is used: %s", reason->text);
+    if (path_exists(GPU_NODE))
+        TRY(model_warn(m, error, "%s", line));
+    else if (m->log != NULL)
+        m->log(m->log_user, 1, line);
+done:
+    return status;
+}
+
 static jsc_status open_device(jsc_model *m, const jsc_open_options *options, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     struct device_options device = {.precision = options->precision, .threads = options->threads, .index = 0};
+    jsc_error passed_over;
 
-    TRY(backend_find(options->device, &m->ops, &device.index, error));
+    TRY(backend_find(options->device, &m->ops, &device.index, &passed_over, error));
     if (env_get(ENV_TRACE) != NULL) {
         m->traced = traced_ops(m->ops);
         m->ops = &m->traced;
     }
     m->log = options->log, m->log_user = options->log_user;
+    if (passed_over.status != JSC_OK)
+        TRY(say_no_gpu(m, &passed_over, error));
     TRY(m->ops->device_open(&device, &m->device, error));
+    m->memory_left = m->ops->memory_left(m->device);
     TRY(m->ops->stream_open(m->device, &m->load_stream, error));
     m->precision = m->device->precision == JSC_PRECISION_FAST ? "fast" : "strict";
     if (options->precision == JSC_PRECISION_FAST && m->device->precision != JSC_PRECISION_FAST)

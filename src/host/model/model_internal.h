@@ -66,8 +66,10 @@ struct jsc_model {
     bool tied;
     struct tokenizer *tokenizer; /* NULL: absent */
     char *no_tokenizer;          /* why */
+    char *no_gpu;                /* why "auto" is the CPU; NULL: it is not, or was not asked for */
     bool has_weights;
     uint64_t parameters, file_bytes, weight_bytes;
+    uint64_t memory_left; /* of the device, before the weights were made */
     char **warnings;
     size_t n_warnings, warnings_capacity;
     double load_seconds;

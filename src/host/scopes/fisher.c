@@ -18,10 +18,10 @@ void fisher_size(struct job *job)
 
     job->work.n_rhs = r->fisher_mode == JSC_FISHER_RANK ? r->fisher_rank : m->d < m->V ? m->d : m->V;
     /* the tokens' rows and one product's scratch on the device; ranking, F, its factor and copies of blocks on the host */
-    job->work.host_bytes += (V + 2 * FISHER_BLOCK) * d * real + FISHER_BLOCK * V * real + V * (sizeof(struct ranked) + 20) +
-                            sizeof(double) * 4 * d * d;
+    job->work.device_bytes += (V + 2 * FISHER_BLOCK) * d * real + FISHER_BLOCK * V * real;
+    job->work.host_bytes += V * (sizeof(struct ranked) + 20) + sizeof(double) * 4 * d * d;
     if (r->fisher_mode == JSC_FISHER_ADAPTIVE)
-        job->work.host_bytes += fisher_adaptive_size(job);
+        fisher_adaptive_size(job);
 }
 
 /* Where sums over right-hand sides go: rows of a score, and of a layer map (or NULL). */

@@ -49,18 +49,14 @@ bool fisher_small(const struct fisher *f)
 
 /* ---- memory -------------------------------------------------------------------------------------------------------------------- */
 
-/* Gradients and tangents of a stage's probes. */
-static uint64_t informed_bytes(const struct job *job)
+void fisher_adaptive_size(struct job *job)
 {
     const uint64_t block = (uint64_t)job->T * STAGE_PROBES * (uint64_t)job->model->d * sizeof(double);
-    return 2 * block + tangents_bytes(job->model, job->T, STAGE_PROBES);
-}
-
-uint64_t fisher_adaptive_size(struct job *job)
-{
-    const uint64_t bytes = informed_bytes(job), cells = (uint64_t)job->levels * (uint64_t)job->T;
-    job->informed = bytes <= plan_limit(job->model, job->work.limit) / INFORMED_SHARE;
-    return 3 * cells * sizeof(double) + (job->informed ? bytes : 0);
+    const uint64_t gradients = 2 * block, tangents = tangents_bytes(job->model, job->T, STAGE_PROBES); /* of a stage's probes */
+    const uint64_t cells = (uint64_t)job->levels * (uint64_t)job->T;
+    job->informed = gradients + tangents <= plan_limit(job->model, job->work.limit) / INFORMED_SHARE;
+    job->work.host_bytes += 3 * cells * sizeof(double) + (job->informed ? gradients : 0);
+    job->work.device_bytes += job->informed ? tangents : 0;
 }
 
 /* ---- sums ---------------------------------------------------------------------------------------------------------------------- */

@@ -47,9 +47,10 @@ size_t jsc_plan_print(const jsc_plan *plan, char *buffer, size_t capacity)
     strbuf_printf(&s, "attention         %d of a chunk at once\n", plan->rhs_chunk);
     strbuf_printf(&s, "arithmetic        %s forward, %s backward\n", amount(a, plan->forward_flops, "FLOP"),
                   amount(b, plan->backward_flops, "FLOP"));
-    strbuf_printf(&s, "memory            %s beyond the weights (trace %s, workspace %s, results %s)\n",
-                  amount(a, (double)plan->peak_bytes, "B"), amount(b, (double)plan->trace_bytes, "B"),
-                  amount(c, (double)plan->workspace_bytes, "B"), amount(d, (double)plan->result_bytes, "B"));
+    strbuf_printf(&s, "memory            %s beyond the weights (trace %s, workspace %s%s %s%s\n", amount(a, (double)plan->peak_bytes, "B"),
+                  amount(b, (double)plan->trace_bytes, "B"), amount(c, (double)plan->workspace_bytes, "B"),
+                  plan->own_memory ? ") on the device; results" : ", results", amount(d, (double)plan->result_bytes, "B"),
+                  plan->own_memory ? " on the host" : ")");
     strbuf_printf(&s, "weights           %s\n", amount(a, (double)plan->weight_bytes, "B"));
     strbuf_printf(&s, "limit             %s\n", amount(a, (double)plan->limit_bytes, "B"));
     const size_t n = s.n;

@@ -214,8 +214,8 @@ jsc_status fisher_probes(struct fisher *f, uint64_t first, int count, double *ou
 /* fisher_adaptive.c: exact directions and random probes until the standard errors are small enough. *exact_pays: the errors would need
  * nearly as many right-hand sides as exact; nothing was filled. */
 jsc_status fisher_adaptive(struct fisher *f, bool *exact_pays, jsc_error *error);
-/* Before: bytes that it takes beside the factor's; sets job->informed. */
-uint64_t fisher_adaptive_size(struct job *job);
+/* Before: adds the bytes that it takes beside the factor's to the job's work; sets job->informed. */
+void fisher_adaptive_size(struct job *job);
 /* Cotangents of an estimate without growth, for matrix rows: n_exact directions, then n_probes probes (from number first on) scaled by
  * 1/sqrt(n_probes). */
 jsc_status fisher_sketch(struct fisher *f, int n_exact, int n_probes, uint64_t first, struct factor *out, jsc_error *error);

@@ -168,7 +168,7 @@ void tile_product(const struct tile_product *p);
 
 /* ---- weight_cpu.c ---------------------------------------------------------------------------------------------------------- */
 
-uint64_t weight_bytes_cpu(struct jsc_device *device, size_t n, size_t k, unsigned uses);
+uint64_t weight_bytes_cpu(struct jsc_device *device, enum dtype type, size_t n, size_t k, unsigned uses);
 jsc_status weight_make_cpu(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
                            const double *bias, struct jsc_weight **out, jsc_error *error);
 void weight_free_cpu(struct jsc_device *device, struct jsc_weight *weight);

@@ -62,8 +62,9 @@ void weight_free_cpu(struct jsc_device *device, struct jsc_weight *weight)
     mem_free(w);
 }
 
-uint64_t weight_bytes_cpu(struct jsc_device *device, size_t n, size_t k, unsigned uses)
+uint64_t weight_bytes_cpu(struct jsc_device *device, enum dtype type, size_t n, size_t k, unsigned uses)
 {
+    (void)type; /* floats, whatever it was */
     const struct cpu_device *d = (const struct cpu_device *)device;
     const uint64_t elements = (uint64_t)n * k, forward = uses & USE_FORWARD && d->engine != NULL ? onednn_pack_bytes(d, n, k, true) : 0;
     uint64_t back = uses & USE_VJP && d->engine != NULL ? onednn_pack_bytes(d, n, k, false) : 0;

@@ -42,11 +42,14 @@ struct cuda_stream {
     void *workspace; /* cuBLASLt's, CUDA_WORKSPACE_BYTES */
     void *scratch[CUDA_SCRATCH_COUNT];
     size_t scratch_bytes[CUDA_SCRATCH_COUNT];
-    /* the ring of cuda_stage: pinned host memory and device memory of the same size, used in step */
+    /* transfer_cuda.c: pinned host memory and device memory of the same size, used in step, in two halves by turns */
     char *ring_host, *ring_device;
-    size_t ring_bytes, ring_used;
+    int ring_half;
+    size_t ring_used;           /* bytes of this half */
+    cudaEvent_t ring_left[2];   /* when a half was left: what read its host memory is before it */
 };
 #define CUDA_WORKSPACE_BYTES ((size_t)32 << 20)
+#define CUDA_RING_BYTES      (2 * (CUDA_STAGE_BYTES + ((size_t)64 << 10))) /* 64 KiB: lists begin at multiples of 256 */
 
 /* W[n][k]: float in strict; in fast bf16, with the second term where some element is no bf16 by itself. */
 struct cuda_weight {
@@ -69,9 +72,10 @@ static inline const struct cuda_device *cuda_device_of(const struct jsc_stream *
     return (const struct cuda_device *)stream->device;
 }
 
-/* ---- backend_cuda.c -------------------------------------------------------------------------------------------------------- */
+/* ---- backend_cuda.c, transfer_cuda.c --------------------------------------------------------------------------------------- */
 
-/* JSC_OK, or what failed in one line: "cuda: norm: an illegal memory access was encountered"; out of memory is JSC_E_MEMORY, else JSC_E_DEVICE. */
+/* JSC_OK, or what failed in one line: "cuda: norm: an illegal memory access was encountered; ..."; out of memory is JSC_E_MEMORY, else
+ * JSC_E_DEVICE. The runtime then forgets the error, so that it is not reported twice. */
 CUDA_ENTRY jsc_status cuda_check(cudaError_t result, const char *what, jsc_error *error);
 /* Makes the stream's device the calling thread's. */
 CUDA_ENTRY jsc_status cuda_enter(const struct jsc_stream *stream, jsc_error *error);
@@ -83,9 +87,19 @@ CUDA_ENTRY jsc_status cuda_scratch(struct jsc_stream *stream, enum cuda_scratch 
 #define CUDA_STAGE_BYTES ((size_t)4 << 20)
 CUDA_ENTRY jsc_status cuda_stage(struct jsc_stream *stream, const void *host, size_t bytes, const void **out, jsc_error *error);
 
+/* As in ops.h. alloc_cuda and free_cuda also serve weights; free_cuda waits for the whole device, as cudaFree does. */
+jsc_status alloc_cuda(struct jsc_device *device, size_t bytes, dptr *out, jsc_error *error);
+void free_cuda(struct jsc_device *device, dptr buffer);
+jsc_status put_cuda(struct jsc_stream *stream, enum role role, dptr out, const double *in, size_t n, jsc_error *error);
+jsc_status get_cuda(struct jsc_stream *stream, enum role role, double *out, const dptr in, size_t n, jsc_error *error);
+jsc_status put_bytes_cuda(struct jsc_stream *stream, dptr out, const void *in, size_t bytes, jsc_error *error);
+jsc_status get_bytes_cuda(struct jsc_stream *stream, void *out, const dptr in, size_t bytes, jsc_error *error);
+jsc_status ring_open(struct cuda_stream *stream, jsc_error *error);
+void ring_close(struct cuda_stream *stream);
+
 /* ---- blas_cuda.c, gemm_cuda.c ---------------------------------------------------------------------------------------------- */
 
-/* Opens cuBLASLt (JSC_CUBLASLT, beside the module, the system's), or says why it cannot. The emulator has its own. */
+/* Opens cuBLASLt (blas_cuda.h has its functions) with a handle for the calling thread's current device, or says why it cannot. */
 CUDA_ENTRY jsc_status blas_open(struct blas_cuda **out, jsc_error *error);
 CUDA_ENTRY void blas_close(struct blas_cuda *blas);
 CUDA_ENTRY void blas_describe(const struct blas_cuda *blas, char *text, size_t capacity); /* "cuBLASLt 13.1.0" */
@@ -128,7 +142,7 @@ CUDA_ENTRY void recordings_free(struct recordings *recordings);
 
 /* ---- weight_cuda.c --------------------------------------------------------------------------------------------------------- */
 
-CUDA_ENTRY uint64_t weight_bytes_cuda(struct jsc_device *device, size_t n, size_t k, unsigned uses);
+CUDA_ENTRY uint64_t weight_bytes_cuda(struct jsc_device *device, enum dtype type, size_t n, size_t k, unsigned uses);
 CUDA_ENTRY jsc_status weight_make_cuda(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
                             const double *bias, struct jsc_weight **out, jsc_error *error);
 CUDA_ENTRY void weight_free_cuda(struct jsc_device *device, struct jsc_weight *weight);

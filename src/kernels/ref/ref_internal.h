@@ -29,7 +29,7 @@ static inline const double *ref_row(const struct jsc_weight *weight, size_t i)
 /* backend_ref.c */
 jsc_status device_open_ref(const struct device_options *options, struct jsc_device **out, jsc_error *error);
 /* weight_ref.c */
-uint64_t weight_bytes_ref(struct jsc_device *device, size_t n, size_t k, unsigned uses);
+uint64_t weight_bytes_ref(struct jsc_device *device, enum dtype type, size_t n, size_t k, unsigned uses);
 jsc_status weight_make_ref(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
                            const double *bias, struct jsc_weight **out, jsc_error *error);
 void weight_free_ref(struct jsc_device *device, struct jsc_weight *weight);

@@ -23,9 +23,9 @@ static jsc_status decode_part(const struct weight_part *part, size_t k, double *
     return JSC_OK;
 }
 
-uint64_t weight_bytes_ref(struct jsc_device *device, size_t n, size_t k, unsigned uses)
+uint64_t weight_bytes_ref(struct jsc_device *device, enum dtype type, size_t n, size_t k, unsigned uses)
 {
-    (void)device, (void)uses;
+    (void)device, (void)type, (void)uses;
     return (uint64_t)n * k * sizeof(double);
 }
 
