@@ -93,6 +93,7 @@ static void decode_piece(const struct piece *piece, int threads, float *strips, 
 /* ---- on the way to the device ------------------------------------------------------------------------------------------------------- */
 
 struct loader {
+    struct jsc_device *device;
     struct cuda_weight *w;
     size_t elements;
     bool fast;
@@ -156,7 +157,7 @@ static jsc_status want_low(struct loader *l, jsc_error *error)
     jsc_status status = JSC_OK;
     if (l->w->w_low != NULL)
         return JSC_OK;
-    TRY(cuda_check(cudaMalloc(&l->w->w_low, l->elements * sizeof(uint16_t)), "weight", error));
+    TRY(alloc_cuda(l->device, l->elements * sizeof(uint16_t), &l->w->w_low, error));
     TRY(cuda_check(cudaMemsetAsync(l->w->w_low, 0, l->elements * sizeof(uint16_t), l->stream), "weight", error));
     l->w->base.bytes += l->elements * sizeof(uint16_t);
 done:
@@ -205,11 +206,13 @@ done:
     return status;
 }
 
-static jsc_status load_bias(struct cuda_weight *w, const double *bias, const char *name, jsc_error *error)
+static jsc_status load_bias(struct loader *l, const double *bias, const char *name, jsc_error *error)
 {
     jsc_status status = JSC_OK;
+    struct cuda_weight *w = l->w;
     const size_t n = w->base.n;
     float *floats = NULL;
+    void *memory = NULL;
 
     TRY(mem_new(&floats, n, error));
     for (size_t i = 0; i < n; i++) {
@@ -217,7 +220,8 @@ static jsc_status load_bias(struct cuda_weight *w, const double *bias, const cha
         if (!isfinite(floats[i]))
             FAIL(JSC_E_NUMERIC, "%s: element [%zu] of its bias is not finite (%g); the file is damaged: fetch it again", name, i, bias[i]);
     }
-    TRY(cuda_check(cudaMalloc((void **)&w->bias, n * sizeof *floats), "bias", error));
+    TRY(alloc_cuda(l->device, n * sizeof *floats, &memory, error));
+    w->bias = memory;
     TRY(cuda_check(cudaMemcpy(w->bias, floats, n * sizeof *floats, cudaMemcpyHostToDevice), "loading a bias", error));
     w->base.has_bias = true;
     w->base.bytes += n * sizeof *floats;
@@ -232,19 +236,19 @@ void weight_free_cuda(struct jsc_device *device, struct jsc_weight *weight)
 {
     struct cuda_weight *w = (struct cuda_weight *)weight;
     if (w != NULL) {
-        (void)cudaSetDevice(((const struct cuda_device *)device)->index);
-        (void)cudaFree(w->w);
-        (void)cudaFree(w->w_low);
-        (void)cudaFree(w->bias);
+        free_cuda(device, w->w);
+        free_cuda(device, w->w_low);
+        free_cuda(device, w->bias);
     }
     mem_free(w);
 }
 
-/* The most: whether a second term is needed shows when the values are seen. */
-uint64_t weight_bytes_cuda(struct jsc_device *device, size_t n, size_t k, unsigned uses)
+/* At most: whether types of more than 8 bits need their second term shows when the values are seen. */
+uint64_t weight_bytes_cuda(struct jsc_device *device, enum dtype type, size_t n, size_t k, unsigned uses)
 {
-    (void)device, (void)uses; /* one form serves all */
-    return (uint64_t)n * k * sizeof(float);
+    (void)uses; /* one form serves all */
+    const bool one_term = device->precision == JSC_PRECISION_FAST && type == DTYPE_BF16;
+    return (uint64_t)n * k * (one_term ? sizeof(uint16_t) : sizeof(float));
 }
 
 static int loading_threads(const struct jsc_device *device)
@@ -256,7 +260,7 @@ jsc_status weight_make_cuda(struct jsc_device *device, const struct weight_part 
                             const double *bias, struct jsc_weight **out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    struct loader l = {.fast = device->precision == JSC_PRECISION_FAST, .threads = loading_threads(device)};
+    struct loader l = {.device = device, .fast = device->precision == JSC_PRECISION_FAST, .threads = loading_threads(device)};
     size_t n = 0, bytes = 0;
 
     (void)uses; /* one form serves all */
@@ -267,11 +271,11 @@ jsc_status weight_make_cuda(struct jsc_device *device, const struct weight_part 
     TRY(cuda_check(cudaSetDevice(((const struct cuda_device *)device)->index), "choosing the device", error));
     TRY(mem_new(&l.w, 1, error));
     l.w->base = (struct jsc_weight){.n = n, .k = k, .bytes = bytes};
-    TRY(cuda_check(cudaMalloc(&l.w->w, bytes), "weight", error));
+    TRY(alloc_cuda(device, bytes, &l.w->w, error));
     TRY(loader_open(&l, parts, n_parts, error));
     TRY(load_parts(&l, parts, n_parts, error));
     if (bias != NULL)
-        TRY(load_bias(l.w, bias, parts[0].name, error));
+        TRY(load_bias(&l, bias, parts[0].name, error));
     *out = &l.w->base;
     l.w = NULL;
 done:
