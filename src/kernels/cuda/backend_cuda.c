@@ -100,7 +100,9 @@ jsc_status cuda_scratch(struct jsc_stream *stream, enum cuda_scratch which, size
     struct cuda_stream *s = (struct cuda_stream *)stream;
 
     if (s->scratch[which] == NULL || bytes > s->scratch_bytes[which]) {
+        TRY(record_refuse(stream, "more scratch", error));
         TRY(cuda_check(cudaStreamSynchronize(s->handle), "scratch", error)); /* what is queued may use the old one */
+        record_forget(stream);
         free_cuda(stream->device, s->scratch[which]);
         s->scratch[which] = NULL;
         s->scratch_bytes[which] = 0;
@@ -211,6 +213,7 @@ static void stream_close_cuda(struct jsc_stream *stream)
             (void)cuda_check(cudaStreamSynchronize(s->handle), "stream", NULL);
         if (s->gemms != NULL)
             gemm_cache_free(s->gemms);
+        recordings_free(s->recordings);
         ring_close(s);
         for (int i = 0; i < CUDA_SCRATCH_COUNT; i++)
             free_cuda(stream->device, s->scratch[i]);
@@ -236,8 +239,7 @@ static jsc_status stream_open_cuda(struct jsc_device *device, struct jsc_stream 
     TRY(cuda_check(cudaStreamCreateWithFlags(&s->handle, cudaStreamNonBlocking), "stream", error));
     TRY(alloc_cuda(device, CUDA_WORKSPACE_BYTES, &s->workspace, error));
     TRY(ring_open(s, error));
-    if (gemm_cache_make != NULL)
-        TRY(gemm_cache_make(&s->gemms, error));
+    TRY(gemm_cache_make(&s->gemms, error));
     *out = &s->base;
     s = NULL;
 done:
@@ -247,8 +249,7 @@ done:
 
 static size_t stream_scratch_cuda(struct jsc_device *device, size_t rows, size_t n, size_t k)
 {
-    const size_t products = matmul_scratch_cuda != NULL ? matmul_scratch_cuda(device, rows, n, k) : 0;
-    return CUDA_WORKSPACE_BYTES + CUDA_RING_BYTES + products;
+    return CUDA_WORKSPACE_BYTES + CUDA_RING_BYTES + matmul_scratch_cuda(device, rows, n, k);
 }
 
 static jsc_status zero_cuda(struct jsc_stream *stream, dptr out, size_t bytes, jsc_error *error)
@@ -307,4 +308,6 @@ const struct jsc_ops ops_cuda = {
     .gram = gram_cuda,
     .fisher_apply = fisher_apply_cuda,
     .probes = probes_cuda,
+    .record_begin = record_begin_cuda,
+    .record_end = record_end_cuda,
 };

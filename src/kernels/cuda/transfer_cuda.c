@@ -47,6 +47,7 @@ static jsc_status ring_take(struct cuda_stream *s, size_t bytes, size_t *offset,
     jsc_status status = JSC_OK;
     const size_t half_bytes = CUDA_RING_BYTES / 2, need = (bytes + RING_ALIGN - 1) / RING_ALIGN * RING_ALIGN;
 
+    TRY(record_refuse(&s->base, "a copy from the host", error)); /* a repetition would find other bytes in the ring */
     if (s->ring_used + need > half_bytes) {
         const int other = 1 - s->ring_half;
         TRY(cuda_check(cudaEventRecord(s->ring_left[s->ring_half], s->handle), "staging", error));
