@@ -6,8 +6,15 @@
 
 #include "ptx.cuh"
 
+#ifdef __SANITIZE_THREAD__
+#include "simt_runner.h"
+#else
 #include <criterion/criterion.h>
+#endif
 #include <cstring>
+#include <string>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <vector>
 
 static const unsigned test_seeds[] = {0, 1, 2, 3, 7};
@@ -51,6 +58,35 @@ static inline std::vector<bf16> whole_bf16(size_t n, size_t from = 0)
     for (size_t i = 0; i < n; i++)
         x[i] = bf16_of(whole(i + from));
     return x;
+}
+
+/* What a child process that runs f says on standard error, and in reports of a sanitizer. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+extern "C" void __sanitizer_set_report_fd(void *fd);
+#endif
+template <class F>
+static std::string said_by_child(F f, int *status)
+{
+    int ends[2];
+    std::string text;
+    char piece[4096];
+    cr_assert(pipe(ends) == 0, "pipe");
+    const pid_t child = fork();
+    if (child == 0) {
+        close(ends[0]);
+        dup2(ends[1], 2);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+        __sanitizer_set_report_fd(reinterpret_cast<void *>((intptr_t)ends[1]));
+#endif
+        f();
+        _exit(0);
+    }
+    close(ends[1]);
+    for (ssize_t n; (n = read(ends[0], piece, sizeof piece)) > 0;)
+        text.append(piece, (size_t)n);
+    close(ends[0]);
+    waitpid(child, status, 0);
+    return text;
 }
 
 /* The fault's report holds the word; afterwards it is forgotten. */

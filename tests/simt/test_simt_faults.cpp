@@ -2,12 +2,8 @@
 #include "simt_testing.h"
 
 #include <cmath>
-#include <string>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/common_interface_defs.h>
 static const bool with_asan = true;
 #else
 static const bool with_asan = false;
@@ -276,31 +272,6 @@ Test(simt_faults, addresses_that_are_wrong_in_kind)
     EXPECT_FAULT(copy_to_global, 64, 0, out.data, "not in shared memory");
     EXPECT_FAULT(ldmatrix_of_global, 32, 0, out.data, "not in shared memory");
     EXPECT_FAULT(traps, 64, 0, out.data, "thread (40,0,0): __trap()");
-}
-
-/* What a child process that runs f says on standard error, and in sanitizer reports. */
-template <class F> static std::string said_by_child(F f, int *status)
-{
-    int ends[2];
-    std::string text;
-    char piece[4096];
-    cr_assert(pipe(ends) == 0, "pipe");
-    const pid_t child = fork();
-    if (child == 0) {
-        close(ends[0]);
-        dup2(ends[1], 2);
-#ifdef __SANITIZE_ADDRESS__
-        __sanitizer_set_report_fd(reinterpret_cast<void *>((intptr_t)ends[1]));
-#endif
-        f();
-        _exit(0);
-    }
-    close(ends[1]);
-    for (ssize_t n; (n = read(ends[0], piece, sizeof piece)) > 0;)
-        text.append(piece, (size_t)n);
-    close(ends[0]);
-    waitpid(child, status, 0);
-    return text;
 }
 
 /* Under the address sanitizer the child dies of its report, else the gaps say it at the end of the block. */

@@ -1,0 +1,1 @@
+/* assert.h: empty: all is in criterion.h beside this folder. */

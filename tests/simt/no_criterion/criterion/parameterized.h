@@ -1,0 +1,1 @@
+/* parameterized.h: empty: the thread sanitizer program has no tables. */
