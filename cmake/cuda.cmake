@@ -10,7 +10,7 @@ set(JSC_CUDA_TARGETS 80 90 100 120 CACHE STRING "compute capabilities with machi
 if(JSC_CUDA STREQUAL OFF AND NOT JSC_SIMT)
   return()
 endif()
-set(cuda_places ${JSC_CUDA_ROOT} $ENV{CUDA_HOME} $ENV{CUDA_PATH} $ENV{HOME}/.cache/jscopes/cuda/nvidia/cu13 /usr/local/cuda)
+set(cuda_places ${JSC_CUDA_ROOT} $ENV{CUDA_HOME} $ENV{CUDA_PATH} $ENV{XDG_CACHE_HOME}/jscopes/cuda/nvidia/cu13 $ENV{HOME}/.cache/jscopes/cuda/nvidia/cu13 /usr/local/cuda)
 find_program(JSC_NVCC nvcc HINTS ${cuda_places} PATH_SUFFIXES bin)
 find_path(JSC_CUDA_INCLUDE cuda_runtime.h HINTS ${cuda_places} PATH_SUFFIXES include targets/x86_64-linux/include)
 find_library(JSC_CUDART libcudart_static.a HINTS ${cuda_places} PATH_SUFFIXES lib64 lib targets/x86_64-linux/lib)
@@ -80,9 +80,9 @@ set(cuda_objects)
 foreach(kernel ${cuda_kernels})
   get_filename_component(name ${kernel} NAME)
   set(object ${PROJECT_BINARY_DIR}/cuda/${name}.o)
-  add_custom_command(OUTPUT ${object} DEPENDS ${kernel} DEPFILE ${object}.d
+  add_custom_command(OUTPUT ${object} DEPENDS ${kernel} DEPFILE ${object}.d BYPRODUCTS ${PROJECT_BINARY_DIR}/cuda/${name}.ptxas
     COMMAND ${CMAKE_COMMAND} -E make_directory ${PROJECT_BINARY_DIR}/cuda
-    COMMAND ${JSC_NVCC} ${nvcc_flags} ${nvcc_targets} -MD -MF ${object}.d -c ${kernel} -o ${object}
+    COMMAND ${PROJECT_SOURCE_DIR}/cmake/nvcc_log.sh ${PROJECT_BINARY_DIR}/cuda/${name}.ptxas ${JSC_NVCC} -Xptxas=-v ${nvcc_flags} ${nvcc_targets} -MD -MF ${object}.d -c ${kernel} -o ${object}
     COMMENT "nvcc ${name}" VERBATIM)
   list(APPEND cuda_objects ${object})
 endforeach()
