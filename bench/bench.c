@@ -27,7 +27,7 @@ static const char help[] =
     "  --only NAME       only rows with NAME in the operation or the case\n"
     "  --model FILE      instead of the default model in the cache (jscopes fetch brings it)\n"
     "  --ids A,B,...     the prompt, repeated for longer ones; default: the translation prompt of 23 tokens\n"
-    "  --device NAME     cpu (default), ref, cuda\n"
+    "  --device NAME     cpu (default), ref, cuda, cuda:N\n"
     "  --precision NAME  strict (default) or fast\n"
     "  --threads N       default: OMP_NUM_THREADS, else all\n"
     "  --memory BYTES    limit beyond the weights for whole models; default: what is free\n"
@@ -194,7 +194,6 @@ int main(int argc, char **argv)
     struct bench bench = {.seconds = 0.3, .precision = JSC_PRECISION_STRICT};
     struct sections s = {.device = "cpu"};
     jsc_error error;
-    int index = 0;
 
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
         take_option(c, &bench, &s);
@@ -209,7 +208,8 @@ int main(int argc, char **argv)
         if (!s.quick)
             add_tokens(&bench, 128), add_tokens(&bench, 512);
     }
-    bench_ok(backend_find(s.device, &bench.ops, &index, NULL, &error), &error, s.device);
+    bench.device = s.device;
+    bench_ok(backend_find(s.device, &bench.ops, &bench.index, NULL, &error), &error, s.device);
     const double begin = clock_seconds();
     limits_measure(&bench);
     const bool every = !s.ops && !s.attribute && !s.mlp_forms;

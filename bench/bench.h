@@ -6,8 +6,8 @@
 
 #include <jscopes/jscopes.h>
 
-/* What the machine gives: the best large product through the backend, in float32 and in the arithmetic of the pull-back (the same in
- * strict precision, and where it is not faster), and a + s b over arrays that no cache holds. */
+/* What the machine gives: the best large product through the backend, in the arithmetic of the forward and in that of the pull-back (the
+ * same in strict precision, and where it is not faster), and a + s b over arrays that no cache holds. */
 struct limits {
     double gflops, gflops_vjp, gbytes; /* per second */
 };
@@ -16,6 +16,8 @@ struct limits {
 
 struct bench {
     const struct jsc_ops *ops; /* the backend measured */
+    const char *device;        /* its name as given: "cpu", "cuda:1" */
+    int index;                 /* its number */
     const char *model;         /* a model file, or NULL: the default model from the cache */
     const char *only;          /* NULL, or a part of the names of the rows wanted */
     jsc_precision precision;   /* as asked for; limits_measure() replaces it by what is in effect */
@@ -54,6 +56,8 @@ struct row {
 bool bench_wants(const struct bench *bench, const char *group, const char *name);
 void bench_print_head(const struct bench *bench, bool whole_models);
 void bench_print_row(const struct bench *bench, const struct row *row);
+/* How many calls are queued before a wait for all: on a device with a queue, enough that starting and waiting do not count. */
+int bench_batch(const struct jsc_device *device, void (*call)(void *context), void *context);
 /* Calls call(context): at least 5 times after one warm-up and until bench->seconds are over; a call of more than a second twice in all, one
  * of more than half a minute once. Fills times, best and median. */
 void bench_time(const struct bench *bench, void (*call)(void *context), void *context, struct row *row);
@@ -83,6 +87,8 @@ double peak_since(double base);
 
 /* ---- the sections ----------------------------------------------------------------------------------------------------------------- */
 
+/* Opens the device and a stream, or ends the program. */
+void bench_open(const struct bench *bench, struct jsc_device **device, struct jsc_stream **stream);
 /* limits.c */
 void limits_measure(struct bench *bench);
 /* A row for every case of tests/cases.h whose shape is that of a real model, or for all. */

@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COLD_BYTES  (64u << 20) /* copies of all arguments together, more than caches hold */
+#define COLD_BYTES  (64u << 20)  /* copies of all arguments together, more than caches hold */
+#define COLD_DEVICE (256u << 20) /* likewise, of a GPU */
 #define COPIES_MOST 12
 
 union arguments {
@@ -41,7 +42,7 @@ struct kit {
     struct op_case c;
     size_t N, M, d, f, W; /* token rows, gradient rows; qkv width */
     union arguments args[COPIES_MOST];
-    int copies, next;
+    int copies, next, batch;
     dptr buffers[COPIES_MOST * 20];
     int n_buffers;
     struct jsc_weight *weights[COPIES_MOST * 2];
@@ -320,9 +321,8 @@ static void prepare_fisher(struct kit *k, union arguments *a)
 
 /* ---- running -------------------------------------------------------------------------------------------------------------------------- */
 
-static void run_next(void *context)
+static void queue_next(struct kit *k)
 {
-    struct kit *k = context;
     const union arguments *a = &k->args[k->next++ % k->copies];
     jsc_error error = {JSC_OK, ""};
     jsc_status status = JSC_OK;
@@ -355,6 +355,14 @@ static void run_next(void *context)
         return;
     }
     bench_ok(status, &error, case_op_names[k->c.op]);
+}
+
+static void run_batch(void *context)
+{
+    struct kit *k = context;
+    jsc_error error;
+    for (int i = 0; i < k->batch; i++)
+        queue_next(k);
     bench_ok(k->ops->sync(k->stream, &error), &error, "sync");
 }
 
@@ -451,14 +459,19 @@ static void measure(struct kit *k, const struct op_case *c)
     k->W = (size_t)(c->H + 2 * c->K) * (size_t)c->h;
     k->copies = k->next = k->n_buffers = k->n_weights = k->n_host = 0;
     k->bytes = 0;
+    k->batch = 1;
+    const size_t cold = k->device->own_memory > 0 ? COLD_DEVICE : COLD_BYTES;
     do
         prepare(k, &k->args[k->copies++]);
-    while (k->copies < COPIES_MOST && k->bytes < COLD_BYTES);
+    while (k->copies < COPIES_MOST && k->bytes < cold);
     (void)snprintf(row.shape, sizeof row.shape, "S=%d T=%d B=%d", c->S, c->T, c->B);
     count(k, &row);
     if (c->op == OP_MATMUL_VJP || c->op == OP_MLP_COLLAPSE)
         row.flops_vjp = row.flops;
-    bench_time(k->bench, run_next, k, &row);
+    k->batch = bench_batch(k->device, run_batch, k);
+    bench_time(k->bench, run_batch, k, &row);
+    row.best /= k->batch;
+    row.median /= k->batch;
     bench_print_row(k->bench, &row);
     for (int i = 0; i < k->n_buffers; i++)
         k->ops->free(k->device, k->buffers[i]);
@@ -471,12 +484,10 @@ static void measure(struct kit *k, const struct op_case *c)
 void bench_ops(const struct bench *bench, bool all)
 {
     static struct kit k;
-    jsc_error error;
     k.bench = bench;
     k.ops = bench->ops;
     bench_print_head(bench, false);
-    bench_ok(k.ops->device_open(&(struct device_options){bench->precision, bench->threads, 0}, &k.device, &error), &error, "device");
-    bench_ok(k.ops->stream_open(k.device, &k.stream, &error), &error, "stream");
+    bench_open(bench, &k.device, &k.stream);
     for (size_t i = 0; i < sizeof op_cases / sizeof *op_cases; i++)
         if (all || op_cases[i].real)
             measure(&k, &op_cases[i]);

@@ -9,6 +9,9 @@
 #define LONG       1.0  /* seconds of a call that is timed twice in all */
 #define VERY_LONG  30.0 /* once */
 
+#define BATCH_SECONDS 2e-3
+#define BATCH_MOST    100
+
 void bench_ok(jsc_status status, const jsc_error *error, const char *what)
 {
     if (status == JSC_OK)
@@ -64,6 +67,21 @@ static double once(void (*call)(void *context), void *context)
     const double begin = clock_seconds();
     call(context);
     return clock_seconds() - begin;
+}
+
+int bench_batch(const struct jsc_device *device, void (*call)(void *context), void *context)
+{
+    (void)once(call, context);
+    const double seconds = once(call, context), n = BATCH_SECONDS / (seconds > 0.0 ? seconds : BATCH_SECONDS);
+    return device->own_memory == 0 || n < 2.0 ? 1 : n > BATCH_MOST ? BATCH_MOST : (int)n;
+}
+
+void bench_open(const struct bench *bench, struct jsc_device **device, struct jsc_stream **stream)
+{
+    const struct device_options options = {bench->precision, bench->threads, bench->index};
+    jsc_error error;
+    bench_ok(bench->ops->device_open(&options, device, &error), &error, bench->device);
+    bench_ok(bench->ops->stream_open(*device, stream, &error), &error, bench->device);
 }
 
 void bench_time(const struct bench *bench, void (*call)(void *context), void *context, struct row *row)

@@ -41,7 +41,7 @@ static void put_info_text(const jsc_model_info *m)
     printf("%-13s %" PRIu64 " in files\n", "bytes", m->file_bytes);
     put_text_line("device", m->device);
     put_text_line("no GPU", m->no_gpu);
-    printf("%-13s %" PRIu64 " bytes of weights there, %" PRIu64 " bytes free\n", "memory", m->weight_bytes, m->memory_left);
+    printf("%-13s %" PRIu64 " bytes for the weights, %" PRIu64 " bytes free\n", "memory", m->weight_bytes, m->memory_left);
     put_text_line("precision", m->precision);
     put_text_line("tokeniser", m->tokeniser);
     if (m->bos_id >= 0)
