@@ -25,7 +25,7 @@ const struct jsc_ops *test_cuda(void)
     jsc_error error = {0};
     int index = 0;
     if (ops == NULL && device != NULL)
-        cr_assert(eq(int, backend_find(device, &ops, &index, &error), JSC_OK), "JSC_TEST_DEVICE=%s: %s", device, error.text);
+        cr_assert(eq(int, backend_find(device, &ops, &index, NULL, &error), JSC_OK), "JSC_TEST_DEVICE=%s: %s", device, error.text);
     return ops;
 }
 
