@@ -37,6 +37,7 @@ void simt_lose(void);
 void simt_reset(void);
 
 size_t simt_memory_used(void);        /* bytes of device memory allocated */
+size_t simt_memory_most(void);        /* the most of them since this was last asked */
 size_t simt_allocations(void);        /* device and pinned blocks alive */
 size_t simt_objects(void);            /* streams, events, graphs, cuBLASLt objects alive */
 unsigned long long simt_launches(void); /* kernels run so far */

@@ -18,13 +18,20 @@ struct allocation {
 
 std::recursive_mutex simt_lock;
 static std::map<uintptr_t, struct allocation> blocks; /* by start */
-static size_t used;
+static size_t used, most;
 static int opened;
 
 size_t simt_memory_used(void)
 {
     struct simt_guard guard;
     return used;
+}
+size_t simt_memory_most(void)
+{
+    struct simt_guard guard;
+    const size_t answer = most;
+    most = used;
+    return answer;
 }
 size_t simt_allocations(void)
 {
@@ -100,7 +107,7 @@ static cudaError_t allocate(void **out, size_t bytes, bool pinned)
 #endif
     blocks[(uintptr_t)start] = {first, map_bytes, bytes, pinned};
     if (!pinned)
-        used += bytes;
+        used += bytes, most = used > most ? used : most;
     if (simt_settings.protect && !pinned && opened == 0)
         mprotect(first + page, map_bytes - 2 * page, PROT_NONE);
     *out = start;

@@ -270,8 +270,8 @@ static jsc_status open_device(jsc_model *m, const jsc_open_options *options, jsc
     if (passed_over.status != JSC_OK)
         TRY(say_no_gpu(m, &passed_over, error));
     TRY(m->ops->device_open(&device, &m->device, error));
-    m->memory_left = m->ops->memory_left(m->device);
     TRY(m->ops->stream_open(m->device, &m->load_stream, error));
+    m->memory_left = m->ops->memory_left(m->device);
     m->precision = m->device->precision == JSC_PRECISION_FAST ? "fast" : "strict";
     if (options->precision == JSC_PRECISION_FAST && m->device->precision != JSC_PRECISION_FAST)
         TRY(model_warn(m, error, "precision fast is not to be had on %s: computing in strict", m->device->description));
