@@ -212,41 +212,6 @@ Test(backend_cuda, scratch_that_grows_waits_for_what_uses_it)
     close_all(&o);
 }
 
-Test(backend_cuda, a_closed_stream_is_taken_again)
-{
-    struct opened o;
-    struct jsc_stream *more[7];
-    void *scratch;
-    bool repeat = true, again = true;
-    const int key = 1;
-    open_all(&o, JSC_PRECISION_FAST);
-    struct jsc_stream *first = o.stream;
-    OK(&o, cuda_scratch(first, CUDA_SCRATCH_GEMM, (size_t)100 << 20, &scratch, &o.error));
-    OK(&o, cuda_scratch(first, CUDA_SCRATCH_OPERATION, 1000, &scratch, &o.error));
-    for (int i = 0; i < 2; i++) { /* seen, recorded */
-        OK(&o, ops_cuda.record_begin(first, &key, sizeof key, &repeat, &o.error));
-        OK(&o, ops_cuda.zero(first, scratch, 100, &o.error));
-        OK(&o, ops_cuda.record_end(first, JSC_OK, &again, &o.error));
-    }
-    ops_cuda.stream_close(first);
-    const size_t used = simt_memory_used();
-    OK(&o, ops_cuda.stream_open(o.device, &o.stream, &o.error));
-    cr_expect(eq(ptr, o.stream, first));
-    cr_expect(eq(sz, simt_memory_used(), used), "nothing was allocated");
-    cr_expect(used < (size_t)100 << 20, "large scratch is not kept");
-    OK(&o, ops_cuda.record_begin(first, &key, sizeof key, &repeat, &o.error));
-    cr_expect(not(repeat), "recordings are of the request that is over");
-    OK(&o, ops_cuda.record_end(first, JSC_OK, &again, &o.error));
-    for (int i = 0; i < 7; i++)
-        OK(&o, ops_cuda.stream_open(o.device, &more[i], &o.error));
-    for (int i = 0; i < 7; i++)
-        ops_cuda.stream_close(more[i]);
-    ops_cuda.stream_close(o.stream);
-    cr_expect(le(sz, simt_memory_used(), 4 * used), "at most four are kept");
-    o.stream = NULL;
-    close_all(&o);
-}
-
 /* ---- failures ------------------------------------------------------------------------------------------------------------------------ */
 
 /* A request of two streams, so that every call of the host side is among them. */

@@ -8,9 +8,7 @@
 #include <sched.h>
 #include <stdio.h>
 
-#define MIN_CAPABILITY 80                 /* 8.0: bf16 products, cp.async */
-#define IDLE_MOST      4                  /* closed streams kept */
-#define IDLE_SCRATCH   ((size_t)64 << 20) /* bytes of scratch that one may keep for each use */
+#define MIN_CAPABILITY 80 /* 8.0: bf16 products, cp.async */
 
 /* ---- errors ---------------------------------------------------------------------------------------------------------------------- */
 
@@ -118,37 +116,11 @@ done:
 
 /* ---- device ---------------------------------------------------------------------------------------------------------------------- */
 
-static void stream_free(struct cuda_stream *s)
-{
-    struct jsc_device *device = s->base.device;
-
-    (void)cuda_enter(&s->base, NULL); /* a device that is lost too: what is the host's is freed all the same */
-    if (s->handle != NULL)
-        (void)cuda_check(cudaStreamSynchronize(s->handle), "stream", NULL);
-    if (s->gemms != NULL)
-        gemm_cache_free(s->gemms);
-    recordings_free(s->recordings);
-    ring_close(s);
-    for (int i = 0; i < CUDA_SCRATCH_COUNT; i++)
-        free_cuda(device, s->scratch[i]);
-    free_cuda(device, s->workspace);
-    if (s->handle != NULL)
-        (void)cuda_check(cudaStreamDestroy(s->handle), "stream", NULL);
-    mem_free(s);
-}
-
 static void device_close_cuda(struct jsc_device *device)
 {
     struct cuda_device *d = (struct cuda_device *)device;
-    if (d == NULL)
-        return;
-    while (d->idle != NULL) {
-        struct cuda_stream *s = d->idle;
-        d->idle = s->next;
-        stream_free(s);
-    }
-    blas_close(d->blas);
-    (void)pthread_mutex_destroy(&d->lock);
+    if (d != NULL)
+        blas_close(d->blas);
     mem_free(d);
 }
 
@@ -216,7 +188,6 @@ static jsc_status device_open_cuda(const struct device_options *options, struct 
     const char *tf32 = env_get(ENV_TF32);
 
     TRY(mem_new(&d, 1, error));
-    (void)pthread_mutex_init(&d->lock, NULL);
     d->base.ops = &ops_cuda;
     d->base.precision = options->precision == JSC_PRECISION_STRICT ? JSC_PRECISION_STRICT : JSC_PRECISION_FAST;
     d->base.threads = options->threads > 0 ? options->threads : usable_processors();
@@ -233,60 +204,31 @@ done:
 
 /* ---- stream ---------------------------------------------------------------------------------------------------------------------- */
 
-/* A closed stream waits for the next request: its pinned memory and its plans of products take milliseconds to make, longer than a
- * short request. What was recorded holds addresses of the request that is over, and scratch may be large: neither is kept. */
-static bool keep_idle(struct cuda_stream *s)
-{
-    struct cuda_device *d = (struct cuda_device *)s->base.device;
-    int n = 0;
-
-    if (cuda_check(cudaStreamSynchronize(s->handle), "stream", NULL) != JSC_OK)
-        return false;
-    recordings_free(s->recordings);
-    s->recordings = NULL;
-    for (int i = 0; i < CUDA_SCRATCH_COUNT; i++)
-        if (s->scratch_bytes[i] > IDLE_SCRATCH) {
-            free_cuda(&d->base, s->scratch[i]);
-            s->scratch[i] = NULL;
-            s->scratch_bytes[i] = 0;
-        }
-    (void)pthread_mutex_lock(&d->lock);
-    for (const struct cuda_stream *each = d->idle; each != NULL; each = each->next)
-        n++;
-    if (n < IDLE_MOST) {
-        s->next = d->idle;
-        d->idle = s;
-    }
-    (void)pthread_mutex_unlock(&d->lock);
-    return n < IDLE_MOST;
-}
-
-static struct cuda_stream *take_idle(struct cuda_device *d)
-{
-    (void)pthread_mutex_lock(&d->lock);
-    struct cuda_stream *s = d->idle;
-    if (s != NULL)
-        d->idle = s->next;
-    (void)pthread_mutex_unlock(&d->lock);
-    return s;
-}
-
 static void stream_close_cuda(struct jsc_stream *stream)
 {
     struct cuda_stream *s = (struct cuda_stream *)stream;
-    if (s != NULL && (cuda_enter(stream, NULL) != JSC_OK || !keep_idle(s)))
-        stream_free(s);
+    if (s != NULL) { /* a device that is lost too: what is the host's is freed all the same */
+        (void)cuda_enter(stream, NULL);
+        if (s->handle != NULL)
+            (void)cuda_check(cudaStreamSynchronize(s->handle), "stream", NULL);
+        if (s->gemms != NULL)
+            gemm_cache_free(s->gemms);
+        recordings_free(s->recordings);
+        ring_close(s);
+        for (int i = 0; i < CUDA_SCRATCH_COUNT; i++)
+            free_cuda(stream->device, s->scratch[i]);
+        free_cuda(stream->device, s->workspace);
+        if (s->handle != NULL)
+            (void)cuda_check(cudaStreamDestroy(s->handle), "stream", NULL);
+    }
+    mem_free(s);
 }
 
 static jsc_status stream_open_cuda(struct jsc_device *device, struct jsc_stream **out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    struct cuda_stream *s = take_idle((struct cuda_device *)device);
+    struct cuda_stream *s = NULL;
 
-    if (s != NULL) {
-        *out = &s->base;
-        return JSC_OK;
-    }
     TRY(mem_new(&s, 1, error));
     s->base.ops = device->ops;
     s->base.device = device;
@@ -301,8 +243,7 @@ static jsc_status stream_open_cuda(struct jsc_device *device, struct jsc_stream 
     *out = &s->base;
     s = NULL;
 done:
-    if (s != NULL)
-        stream_free(s);
+    stream_close_cuda((struct jsc_stream *)s);
     return status;
 }
 

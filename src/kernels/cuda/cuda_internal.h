@@ -12,8 +12,6 @@
 
 #include <cuda_runtime_api.h>
 
-#include <pthread.h>
-
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -31,8 +29,6 @@ struct cuda_device {
     int multiprocessors;
     size_t shared_limit; /* bytes of dynamic shared memory that one block may have */
     struct blas_cuda *blas;
-    pthread_mutex_t lock;
-    struct cuda_stream *idle; /* closed, kept for the next that is opened */
 };
 
 /* Scratch of a stream by who uses it: an operation may hold its own while a product or a reduction below it holds another. */
@@ -51,7 +47,6 @@ struct cuda_stream {
     int ring_half;
     size_t ring_used;           /* bytes of this half */
     cudaEvent_t ring_left[2];   /* when a half was left: what read its host memory is before it */
-    struct cuda_stream *next;   /* of the idle */
 };
 #define CUDA_WORKSPACE_BYTES ((size_t)32 << 20)
 #define CUDA_RING_BYTES      (2 * (CUDA_STAGE_BYTES + ((size_t)64 << 10))) /* 64 KiB: lists begin at multiples of 256 */
