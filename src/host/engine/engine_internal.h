@@ -105,8 +105,9 @@ void trace_free(struct trace *trace);
 
 /* ---- record.c ---------------------------------------------------------------------------------------------------------------- */
 
-/* Calls walk, or repeats what the device recorded of it under the same key. Waits for nothing. */
-jsc_status walk_recorded(struct trace *trace, const void *key, size_t bytes, jsc_status (*walk)(void *user, jsc_error *error), void *user,
+/* Calls walk, or repeats what the device recorded of it for the same layout of the trace and the same key: n numbers (at most 16) that its
+ * launches follow from. Waits for nothing. */
+jsc_status walk_recorded(struct trace *trace, const int64_t *key, size_t n, jsc_status (*walk)(void *user, jsc_error *error), void *user,
                          jsc_error *error);
 
 /* ---- forward.c --------------------------------------------------------------------------------------------------------------- */

@@ -233,8 +233,8 @@ jsc_status forward_run(struct trace *t, const double *x, int S, jsc_error *error
                           t->T);
     t->s_used = S;
     TRY(m->ops->put(t->stream, ROLE_REAL, t->layers[0].x_in, x, N * (size_t)m->d, error));
-    const int64_t key[] = {'f', (intptr_t)t->memory, S, t->T, t->top_first, t->precise};
-    TRY(walk_recorded(t, key, sizeof key, blocks, t, error));
+    const int64_t key[] = {'f', S, t->top_first, t->precise};
+    TRY(walk_recorded(t, key, sizeof key / sizeof *key, blocks, t, error));
     TRY(m->ops->sync(t->stream, error));
     TRY(check_hidden(t, N, &finite, error));
     if (!finite)

@@ -328,12 +328,11 @@ static jsc_status run(struct walk *w, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const struct pull *p = w->p;
-    const int64_t key[] = {'v',     (intptr_t)w->t->memory, w->S,     w->T, w->B, (int64_t)w->form, (int64_t)w->tokens,
-                           w->slab, p->sums != NULL,        p->layers};
+    const int64_t key[] = {'v', w->S, w->T, w->B, (int64_t)w->form, (int64_t)w->tokens, w->slab, p->sums != NULL, p->layers};
 
     w->brief = w->ops->record_begin != NULL && w->M <= BRIEF_ROWS && p->level == NULL && !w->check;
     TRY(upload(w, error));
-    TRY(w->brief ? walk_recorded(w->t, key, sizeof key, blocks, w, error) : blocks(w, error));
+    TRY(w->brief ? walk_recorded(w->t, key, sizeof key / sizeof *key, blocks, w, error) : blocks(w, error));
     TRY(w->ops->sync(w->t->stream, error));
     if (w->brief && p->tick != NULL)
         TRY(p->tick(p->tick_user, 1.0, error));

@@ -64,7 +64,7 @@ static size_t memory_left_cuda(struct jsc_device *device)
     size_t left = 0, all = 0;
     if (enter_device(device, NULL) != JSC_OK || cuda_check(cudaMemGetInfo(&left, &all), "free memory", NULL) != JSC_OK)
         return 0;
-    return left;
+    return left + pool_idle_bytes(((struct cuda_device *)device)->pool);
 }
 
 jsc_status alloc_cuda(struct jsc_device *device, size_t bytes, dptr *out, jsc_error *error)
@@ -73,7 +73,7 @@ jsc_status alloc_cuda(struct jsc_device *device, size_t bytes, dptr *out, jsc_er
     void *memory = NULL;
 
     TRY(enter_device(device, error));
-    const cudaError_t result = cudaMalloc(&memory, bytes > 0 ? bytes : 1);
+    const cudaError_t result = pool_alloc(((struct cuda_device *)device)->pool, bytes, &memory);
     if (result == cudaErrorMemoryAllocation) {
         (void)cudaGetLastError();
         FAIL(
@@ -91,7 +91,7 @@ done:
 void free_cuda(struct jsc_device *device, dptr buffer)
 {
     (void)enter_device(device, NULL);
-    (void)cuda_check(cudaFree(buffer), "memory", NULL);
+    (void)cuda_check(pool_release(((struct cuda_device *)device)->pool, buffer), "memory", NULL);
 }
 
 jsc_status cuda_scratch(struct jsc_stream *stream, enum cuda_scratch which, size_t bytes, void **out, jsc_error *error)
@@ -116,11 +116,18 @@ done:
 
 /* ---- device ---------------------------------------------------------------------------------------------------------------------- */
 
+static void stream_end(struct cuda_stream *s);
+
 static void device_close_cuda(struct jsc_device *device)
 {
     struct cuda_device *d = (struct cuda_device *)device;
-    if (d != NULL)
+    if (d != NULL) {
+        for (struct cuda_stream *s = NULL; d->pool != NULL && (s = pool_stream(d->pool)) != NULL;)
+            stream_end(s);
+        (void)enter_device(device, NULL);
+        pool_free(d->pool);
         blas_close(d->blas);
+    }
     mem_free(d);
 }
 
@@ -188,6 +195,7 @@ static jsc_status device_open_cuda(const struct device_options *options, struct 
     const char *tf32 = env_get(ENV_TF32);
 
     TRY(mem_new(&d, 1, error));
+    TRY(pool_make(&d->pool, error));
     d->base.ops = &ops_cuda;
     d->base.precision = options->precision == JSC_PRECISION_STRICT ? JSC_PRECISION_STRICT : JSC_PRECISION_FAST;
     d->base.threads = options->threads > 0 ? options->threads : usable_processors();
@@ -204,11 +212,11 @@ done:
 
 /* ---- stream ---------------------------------------------------------------------------------------------------------------------- */
 
-static void stream_close_cuda(struct jsc_stream *stream)
+/* A device that is lost too: what is the host's is freed all the same. */
+static void stream_end(struct cuda_stream *s)
 {
-    struct cuda_stream *s = (struct cuda_stream *)stream;
-    if (s != NULL) { /* a device that is lost too: what is the host's is freed all the same */
-        (void)cuda_enter(stream, NULL);
+    if (s != NULL) {
+        (void)cuda_enter(&s->base, NULL);
         if (s->handle != NULL)
             (void)cuda_check(cudaStreamSynchronize(s->handle), "stream", NULL);
         if (s->gemms != NULL)
@@ -216,19 +224,34 @@ static void stream_close_cuda(struct jsc_stream *stream)
         recordings_free(s->recordings);
         ring_close(s);
         for (int i = 0; i < CUDA_SCRATCH_COUNT; i++)
-            free_cuda(stream->device, s->scratch[i]);
-        free_cuda(stream->device, s->workspace);
+            free_cuda(s->base.device, s->scratch[i]);
+        free_cuda(s->base.device, s->workspace);
         if (s->handle != NULL)
             (void)cuda_check(cudaStreamDestroy(s->handle), "stream", NULL);
     }
     mem_free(s);
 }
 
+/* A stream in order goes to the next request. */
+static void stream_close_cuda(struct jsc_stream *stream)
+{
+    struct cuda_stream *s = (struct cuda_stream *)stream;
+    if (s == NULL)
+        return;
+    const bool sound = cuda_enter(stream, NULL) == JSC_OK && cuda_check(cudaStreamSynchronize(s->handle), "stream", NULL) == JSC_OK;
+    if (!sound || !pool_keep_stream(((struct cuda_device *)stream->device)->pool, s))
+        stream_end(s);
+}
+
 static jsc_status stream_open_cuda(struct jsc_device *device, struct jsc_stream **out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    struct cuda_stream *s = NULL;
+    struct cuda_stream *s = pool_stream(((struct cuda_device *)device)->pool);
 
+    if (s != NULL) {
+        *out = &s->base;
+        return JSC_OK;
+    }
     TRY(mem_new(&s, 1, error));
     s->base.ops = device->ops;
     s->base.device = device;
@@ -243,7 +266,7 @@ static jsc_status stream_open_cuda(struct jsc_device *device, struct jsc_stream 
     *out = &s->base;
     s = NULL;
 done:
-    stream_close_cuda((struct jsc_stream *)s);
+    stream_end(s);
     return status;
 }
 

@@ -20,6 +20,7 @@ extern "C" {
 
 struct blas_cuda;  /* blas_cuda.c: cuBLASLt, opened at run time, with its handle */
 struct gemm_cache; /* gemm_cuda.c: a stream's plans by shape */
+struct pool;       /* pool_cuda.c: a device's idle memory and streams */
 struct recordings; /* record_cuda.c: a stream's recorded walks by key */
 
 struct cuda_device {
@@ -29,6 +30,7 @@ struct cuda_device {
     int multiprocessors;
     size_t shared_limit; /* bytes of dynamic shared memory that one block may have */
     struct blas_cuda *blas;
+    struct pool *pool;
 };
 
 /* Scratch of a stream by who uses it: an operation may hold its own while a product or a reduction below it holds another. */
@@ -127,6 +129,18 @@ CUDA_ENTRY jsc_status gemm_cuda(struct jsc_stream *stream, const struct gemm_cud
 /* Bytes of the stream's scratch (CUDA_SCRATCH_GEMM) that matmul and matmul_vjp of at most `rows` rows take with a weight of at most n x k or k x n. */
 CUDA_ENTRY size_t matmul_scratch_cuda(const struct jsc_device *device, size_t rows, size_t n, size_t k);
 CUDA_ENTRY jsc_status matmul_precise_cuda(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error); /* matmul, precise */
+
+/* ---- pool_cuda.c ------------------------------------------------------------------------------------------------------------ */
+
+jsc_status pool_make(struct pool **out, jsc_error *error);
+void pool_free(struct pool *pool); /* the streams have been taken out; memory still in use stays the caller's */
+/* As cudaMalloc and cudaFree on the current device. */
+cudaError_t pool_alloc(struct pool *pool, size_t bytes, void **out);
+cudaError_t pool_release(struct pool *pool, void *memory);
+size_t pool_idle_bytes(struct pool *pool); /* that an allocation could have */
+/* A stream that another request has closed, with its plans, scratch and recordings, or NULL. */
+struct cuda_stream *pool_stream(struct pool *pool);
+bool pool_keep_stream(struct pool *pool, struct cuda_stream *stream); /* false: enough are idle */
 
 /* ---- record_cuda.c --------------------------------------------------------------------------------------------------------- */
 

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { KEY_BYTES = 128, MOST = 32 };
+enum { KEY_BYTES = 256, MOST = 32 };
 
 enum progress { UNSEEN, SEEN, RECORDED, UNFIT };
 
