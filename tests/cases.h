@@ -59,6 +59,7 @@ struct op_case {
 static const struct op_case op_cases[] = {
     {OP_EMBED, "one row", .T = 1, .d = 1, .V = 3},
     {OP_EMBED, "odd width", .T = 9, .d = 33, .V = 17},
+    {OP_EMBED, "wide", .T = 3, .d = 2056, .V = 7},
     {OP_EMBED, "smollm2", .T = 128, .d = 576, .V = 4096, .real = true},
 
     {OP_NORM, "one element", .T = 1, .d = 1},
@@ -67,6 +68,13 @@ static const struct op_case op_cases[] = {
     {OP_NORM, "layer, one element", .T = 1, .d = 1, .norm = NORM_LAYER, .bias = true},
     {OP_NORM, "layer, odd width", .T = 5, .d = 33, .norm = NORM_LAYER, .bias = true},
     {OP_NORM, "layer, no bias", .T = 4, .d = 64, .norm = NORM_LAYER},
+    {OP_NORM, "two pieces a lane", .T = 3, .d = 400},
+    {OP_NORM, "four pieces a lane, odd", .T = 5, .d = 1023, .norm = NORM_LAYER, .bias = true},
+    {OP_NORM, "a block, odd", .T = 3, .d = 1031},
+    {OP_NORM, "a block, full", .T = 2, .d = 2048, .norm = NORM_LAYER},
+    {OP_NORM, "a large block", .T = 2, .d = 2056},
+    {OP_NORM, "two pieces a thread", .T = 2, .d = 4104, .norm = NORM_LAYER, .bias = true},
+    {OP_NORM, "four pieces a thread", .T = 1, .d = 16384},
     {OP_NORM, "smollm2", .T = 23, .d = 576, .real = true},
     {OP_NORM, "smollm2, long", .T = 128, .d = 576, .real = true},
 
@@ -92,6 +100,7 @@ static const struct op_case op_cases[] = {
     {OP_ROPE, "part, odd head", .S = 2, .T = 7, .H = 3, .K = 1, .h = 7, .rot = 4},
     {OP_ROPE, "interleaved", .T = 6, .H = 2, .K = 2, .h = 16, .rot = 16, .rope = ROPE_INTERLEAVED},
     {OP_ROPE, "interleaved, part", .S = 2, .T = 3, .H = 2, .K = 1, .h = 9, .rot = 6, .rope = ROPE_INTERLEAVED},
+    {OP_ROPE, "part, vectors", .S = 2, .T = 3, .H = 2, .K = 1, .h = 32, .rot = 16},
     {OP_ROPE, "smollm2", .T = 128, .H = 9, .K = 3, .h = 64, .rot = 64, .real = true},
 
     {OP_ATTENTION, "one token", .T = 1, .H = 1, .K = 1, .h = 1},
@@ -116,6 +125,7 @@ static const struct op_case op_cases[] = {
     {OP_GATE, "plain gelu tanh", .S = 2, .T = 3, .f = 29, .act = ACT_GELU_TANH},
     {OP_GATE, "plain gelu erf", .T = 3, .f = 64, .act = ACT_GELU_ERF},
     {OP_GATE, "plain relu", .T = 1, .f = 9, .act = ACT_RELU},
+    {OP_GATE, "silu, vectors", .T = 3, .f = 1028, .gated = true},
     {OP_GATE, "smollm2", .T = 128, .f = 1536, .gated = true, .real = true},
 
     {OP_ADD, "one element", .T = 1, .d = 1},
@@ -125,6 +135,9 @@ static const struct op_case op_cases[] = {
     {OP_HEAD_VJP, "one entry each", .B = 5, .d = 33, .V = 20, .n = 1},
     {OP_HEAD_VJP, "contrast", .B = 3, .d = 16, .V = 9, .n = 2},
     {OP_HEAD_VJP, "all rows", .B = 2, .d = 24, .V = 301, .n = 301},
+    {OP_HEAD_VJP, "wide", .B = 3, .d = 2056, .V = 12, .n = 3},
+    {OP_HEAD_VJP, "several segments", .B = 9, .d = 33, .V = 40, .n = 700},
+    {OP_HEAD_VJP, "longer than a launch", .B = 2, .d = 8, .V = 9, .n = 140000},
     {OP_HEAD_VJP, "smollm2, log-probability", .B = 4, .d = 576, .V = 4096, .n = 4096, .real = true},
 
     {OP_MATMUL_VJP, "1 x 1 x 1", .T = 1, .B = 1, .d = 1, .f = 1},
@@ -148,6 +161,14 @@ static const struct op_case op_cases[] = {
     {OP_NORM_VJP, "layer, top", .T = 5, .B = 7, .d = 40, .norm = NORM_LAYER, .live = LIVE_TOP},
     {OP_NORM_VJP, "slabs, the last one short", .S = 2, .T = 3, .B = 5, .d = 33, .slab = 2},
     {OP_NORM_VJP, "layer, slabs", .T = 4, .B = 4, .d = 24, .norm = NORM_LAYER, .slab = 3},
+    {OP_NORM_VJP, "many right-hand sides", .T = 2, .B = 37, .d = 64},
+    {OP_NORM_VJP, "two pieces a lane, slabs", .S = 2, .T = 2, .B = 5, .d = 400, .slab = 2},
+    {OP_NORM_VJP, "four pieces a lane, odd", .T = 2, .B = 3, .d = 1023, .norm = NORM_LAYER},
+    {OP_NORM_VJP, "a block, odd", .T = 2, .B = 37, .d = 1031},
+    {OP_NORM_VJP, "a block, slabs", .T = 2, .B = 5, .d = 2048, .norm = NORM_LAYER, .slab = 3},
+    {OP_NORM_VJP, "a large block, top", .S = 2, .T = 3, .B = 2, .d = 2056, .live = LIVE_TOP},
+    {OP_NORM_VJP, "two pieces a thread", .T = 1, .B = 25, .d = 4104, .norm = NORM_LAYER},
+    {OP_NORM_VJP, "four pieces a thread", .T = 1, .B = 2, .d = 16384},
     {OP_NORM_VJP, "smollm2", .T = 23, .B = 64, .d = 576, .real = true},
 
     {OP_GATE_VJP, "one element", .T = 1, .B = 1, .f = 1, .gated = true},
@@ -155,6 +176,8 @@ static const struct op_case op_cases[] = {
     {OP_GATE_VJP, "top", .S = 2, .T = 4, .B = 3, .f = 40, .gated = true, .live = LIVE_TOP},
     {OP_GATE_VJP, "plain", .T = 4, .B = 2, .f = 31},
     {OP_GATE_VJP, "plain, top", .T = 6, .B = 3, .f = 16, .live = LIVE_TOP},
+    {OP_GATE_VJP, "many right-hand sides", .T = 2, .B = 37, .f = 264, .gated = true},
+    {OP_GATE_VJP, "plain, wide", .T = 2, .B = 3, .f = 2056},
     {OP_GATE_VJP, "smollm2", .T = 23, .B = 64, .f = 1536, .gated = true, .real = true},
 
     {OP_MLP_COLLAPSE, "half, one element", .T = 1, .B = 1, .d = 1, .f = 1, .form = MLP_HALF, .gated = true},
@@ -193,20 +216,27 @@ static const struct op_case op_cases[] = {
     {OP_ROPE_VJP, "gqa", .T = 5, .B = 3, .H = 4, .K = 2, .h = 8, .rot = 8},
     {OP_ROPE_VJP, "part, odd head", .S = 2, .T = 7, .B = 2, .H = 3, .K = 1, .h = 7, .rot = 4},
     {OP_ROPE_VJP, "interleaved, part", .S = 2, .T = 3, .B = 5, .H = 2, .K = 1, .h = 9, .rot = 6, .rope = ROPE_INTERLEAVED},
+    {OP_ROPE_VJP, "vectors", .T = 3, .B = 4, .H = 3, .K = 1, .h = 16, .rot = 16},
+    {OP_ROPE_VJP, "part, interleaved, vectors", .S = 2, .T = 3, .B = 3, .H = 2, .K = 1, .h = 32, .rot = 16, .rope = ROPE_INTERLEAVED},
     {OP_ROPE_VJP, "smollm2", .T = 23, .B = 64, .H = 9, .K = 3, .h = 64, .rot = 64, .real = true},
 
     {OP_SCATTER, "one row", .T = 1, .B = 1, .d = 3, .live = LIVE_TOP},
     {OP_SCATTER, "top", .S = 2, .T = 5, .B = 3, .d = 17, .live = LIVE_TOP},
+    {OP_SCATTER, "top, vectors", .T = 3, .B = 5, .d = 64, .live = LIVE_TOP},
     {OP_SCATTER, "smollm2", .T = 23, .B = 64, .d = 576, .live = LIVE_TOP, .real = true},
 
     {OP_FISHER_ROWS, "one token", .d = 8, .V = 4, .n = 1},
     {OP_FISHER_ROWS, "odd", .d = 33, .V = 50, .n = 17},
     {OP_FISHER_ROWS, "slope", .d = 24, .V = 64, .n = 64, .slope = true},
+    {OP_FISHER_ROWS, "several segments, slope", .d = 17, .V = 640, .n = 600, .slope = true},
+    {OP_FISHER_ROWS, "wide", .d = 2056, .V = 30, .n = 20},
     {OP_FISHER_ROWS, "smollm2", .d = 576, .V = 4096, .n = 2000, .real = true},
 
     {OP_GRAM, "one row", .d = 5, .n = 1},
     {OP_GRAM, "odd", .d = 33, .n = 17},
     {OP_GRAM, "more rows than columns", .d = 16, .n = 129},
+    {OP_GRAM, "tiles", .d = 130, .n = 37},
+    {OP_GRAM, "strips", .d = 1100, .n = 3},
     {OP_GRAM, "smollm2", .d = 576, .n = 2000, .real = true},
 
     {OP_FISHER_APPLY, "one", .B = 1, .d = 1, .n = 1},
@@ -216,6 +246,7 @@ static const struct op_case op_cases[] = {
 
     {OP_PROBES, "one", .B = 1, .d = 1, .V = 1, .n = 1},
     {OP_PROBES, "odd", .B = 7, .d = 33, .V = 100, .n = 19},
+    {OP_PROBES, "several blocks", .B = 9, .d = 300, .V = 100, .n = 70},
     {OP_PROBES, "smollm2", .B = 64, .d = 576, .V = 4096, .n = 2000, .real = true},
 };
 /* clang-format on */

@@ -1,0 +1,312 @@
+/* fisher_cuda.cu: centred rows of the Fisher factor, their Gram matrix, random probes. Contract: ops.h. Oracle: fisher_ref.c.
+ * Test: test_fisher_ops.c.
+ *
+ * fisher_rows  n listed rows of W twice (mu by row_sums, then centred) -> wc [n][d] f32    limit: memory; waits for the stream if asked
+ *              for the trace
+ * gram         wc [n][d] f32 -> [d][d] f64 on the host, products summed in double, row by row    2 n d d FLOPs of f64, the limit;
+ *              synchronous, a strip of rows of the result at a time, so that scratch stays small
+ * probes       out[j] = sum_i sign(seed, first + j, ids[i]) wc[i]    [count][d] f32; wc is read count/4 times, from L2; the signs are
+ *              those of rng_sign in src/host/base/rng.c, made once per block */
+#include "row_sums.cuh"
+
+/* ---- rows ------------------------------------------------------------------------------------------------------------------------- */
+
+#define FISHER_THREADS 256
+#define FISHER_ROWS    65536 /* of a launch: 20 staged bytes each */
+
+struct centre_args {
+    const void *w, *w_low;
+    int d;
+    const int32_t *ids;
+    const double *p, *slope, *mu;
+    float *wc;
+    double *squares;
+};
+
+/* wc[i] = sqrt(p_i) (s_i w_i - mu) and the squares of the row as stored. Grid: a block per row. */
+template <class W, bool VECTOR>
+JSC_KERNEL(centre_rows)(centre_args a)
+{
+    const size_t i = blockIdx.x, d = (size_t)a.d;
+    const double root = sqrt(a.p[i]), slope = a.slope ? a.slope[i] : 1.0;
+    double ss = 0.0;
+    for (int c = PIECE * (int)threadIdx.x; c < a.d; c += PIECE * FISHER_THREADS) {
+        double w[PIECE];
+        float x[PIECE];
+        load_weight<VECTOR>((const W *)a.w, (const W *)a.w_low, (size_t)a.ids[i] * d, c, a.d, w);
+#pragma unroll
+        for (int e = 0; e < PIECE; e++) {
+            const double mu = c + e < a.d ? a.mu[c + e] : 0.0;
+            x[e] = (float)(root * (slope * w[e] - mu));
+            ss += (double)x[e] * (double)x[e];
+        }
+        store_piece<VECTOR>(a.wc + i * d, c, a.d, x);
+    }
+    ss = block_sum<FISHER_THREADS>(ss);
+    if (threadIdx.x == 0)
+        a.squares[i] = ss;
+}
+
+/* One block. */
+JSC_KERNEL_BOUNDED(sum_all, FISHER_THREADS, 0)(double *out, const double *x, size_t n)
+{
+    double sum = 0.0;
+    for (size_t i = threadIdx.x; i < n; i += FISHER_THREADS)
+        sum += x[i];
+    sum = block_sum<FISHER_THREADS>(sum);
+    if (threadIdx.x == 0)
+        *out = sum;
+}
+
+template <class W>
+static cudaError_t launch_centre(const centre_args &a, size_t n, cudaStream_t stream)
+{
+    const size_t d = (size_t)a.d;
+    if (in_pieces(d, a.w) && in_pieces(d, a.w_low) && in_pieces(d, a.wc))
+        return JSC_LAUNCH((centre_rows<W, true>), (unsigned)n, FISHER_THREADS, 0, stream, a);
+    return JSC_LAUNCH((centre_rows<W, false>), (unsigned)n, FISHER_THREADS, 0, stream, a);
+}
+
+/* Rows first .. first+n-1. */
+static jsc_status centre_some(struct jsc_stream *stream, const struct op_fisher_rows *op, size_t first, size_t n, centre_args a,
+                              jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const void *ids = NULL, *p = NULL, *slope = NULL;
+
+    TRY(cuda_stage(stream, op->ids + first, n * sizeof *op->ids, &ids, error));
+    TRY(cuda_stage(stream, op->p + first, n * sizeof *op->p, &p, error));
+    if (op->slope)
+        TRY(cuda_stage(stream, op->slope + first, n * sizeof *op->slope, &slope, error));
+    a.ids = (const int32_t *)ids, a.p = (const double *)p, a.slope = (const double *)slope;
+    a.wc += first * (size_t)a.d, a.squares += first;
+    TRY(cuda_check(cuda_fast(stream) ? launch_centre<bf16>(a, n, cuda_handle(stream)) : launch_centre<float>(a, n, cuda_handle(stream)),
+                   "fisher_rows", error));
+done:
+    return status;
+}
+
+static jsc_status fetch_trace(struct jsc_stream *stream, double *out, double *sum, const double *squares, size_t n, jsc_error *error)
+{
+    cudaError_t result = JSC_LAUNCH(sum_all, 1, FISHER_THREADS, 0, cuda_handle(stream), sum, squares, n);
+    if (result == cudaSuccess)
+        result = cudaMemcpyAsync(out, sum, sizeof *out, cudaMemcpyDeviceToHost, cuda_handle(stream));
+    if (result == cudaSuccess)
+        result = cudaStreamSynchronize(cuda_handle(stream));
+    return cuda_check(result, "trace of fisher_rows", error);
+}
+
+extern "C" jsc_status fisher_rows_cuda(struct jsc_stream *stream, const struct op_fisher_rows *op, jsc_error *error)
+{
+    const struct cuda_weight *w = (const struct cuda_weight *)op->w;
+    const size_t d = w->base.k, start[2] = {0, op->n}, sums_bytes = row_sums_scratch(d), head = d + 8; /* mu, the trace */
+    void *scratch = NULL;
+    jsc_status status = JSC_OK;
+
+    TRY(cuda_enter(stream, error));
+    TRY(cuda_scratch(stream, CUDA_SCRATCH_OPERATION, sums_bytes + (head + op->n) * sizeof(double), &scratch, error));
+    {
+        double *const mu = (double *)((char *)scratch + sums_bytes), *const trace = mu + d, *const squares = mu + head;
+        const struct row_sums sums = {1, start, op->ids, op->p, op->slope, w, mu, true, scratch};
+        const centre_args a = {w->w, w->w_low, (int)d, NULL, NULL, NULL, mu, (float *)op->wc, squares};
+        TRY(row_sums(stream, &sums, error));
+        for (size_t first = 0; first < op->n; first += FISHER_ROWS)
+            TRY(centre_some(stream, op, first, op->n - first < FISHER_ROWS ? op->n - first : FISHER_ROWS, a, error));
+        if (op->trace)
+            TRY(fetch_trace(stream, op->trace, trace, squares, op->n, error));
+    }
+done:
+    return status;
+}
+
+/* ---- gram -------------------------------------------------------------------------------------------------------------------------- */
+
+#define GRAM_TILE  64 /* rows and columns of a block's tile of the result, 4 x 4 a thread */
+#define GRAM_DEPTH 16 /* rows of wc at once */
+#define GRAM_BYTES ((size_t)8 << 20) /* of a strip: 256 blocks */
+
+/* GRAM_DEPTH rows from i0, columns c0 .. c0+63, as doubles, zeros outside; 256 threads. */
+JSC_DEVICE void load_gram_tile(double *tile, const float *wc, size_t i0, size_t n, int c0, int d)
+{
+#pragma unroll
+    for (int k = 0; k < GRAM_DEPTH * GRAM_TILE / 256; k++) {
+        const int at = (int)threadIdx.x + 256 * k, column = c0 + at % GRAM_TILE;
+        const size_t i = i0 + (size_t)(at / GRAM_TILE);
+        tile[at] = i < n && column < d ? (double)wc[i * (size_t)d + (size_t)column] : 0.0;
+    }
+}
+
+/* out[r][c] = sum_i wc[i][first + r] wc[i][c]. Grid: (tiles of columns, tiles of rows of the strip). */
+JSC_KERNEL_BOUNDED(gram_strip, 256, 2)(double *out, const float *wc, size_t n, int d, int first, int rows)
+{
+    JSC_SHARED(double, left, GRAM_DEPTH * GRAM_TILE);
+    JSC_SHARED(double, right, GRAM_DEPTH * GRAM_TILE);
+    const int r0 = (int)blockIdx.y * GRAM_TILE, c0 = (int)blockIdx.x * GRAM_TILE, ty = (int)threadIdx.x / 16, tx = (int)threadIdx.x % 16;
+    double sum[4][4] = {};
+    for (size_t i0 = 0; i0 < n; i0 += GRAM_DEPTH) {
+        load_gram_tile(left, wc, i0, n, first + r0, d);
+        load_gram_tile(right, wc, i0, n, c0, d);
+        __syncthreads(); /* both tiles are written */
+#pragma unroll
+        for (int k = 0; k < GRAM_DEPTH; k++) {
+            double a[4], b[4];
+#pragma unroll
+            for (int e = 0; e < 4; e += 2) { /* pairs 32 columns apart: no bank conflicts */
+                const vec<double, 2> x = load_vec<2>(left + k * GRAM_TILE + 2 * ty + 16 * e);
+                const vec<double, 2> y = load_vec<2>(right + k * GRAM_TILE + 2 * tx + 16 * e);
+                a[e] = x.v[0], a[e + 1] = x.v[1];
+                b[e] = y.v[0], b[e + 1] = y.v[1];
+            }
+#pragma unroll
+            for (int r = 0; r < 4; r++)
+#pragma unroll
+                for (int c = 0; c < 4; c++)
+                    sum[r][c] += a[r] * b[c];
+        }
+        __syncthreads(); /* both tiles are read */
+    }
+#pragma unroll
+    for (int r = 0; r < 4; r++)
+#pragma unroll
+        for (int c = 0; c < 4; c++) {
+            const int row = r0 + 2 * ty + 32 * (r / 2) + r % 2, column = c0 + 2 * tx + 32 * (c / 2) + c % 2;
+            if (row < rows && column < d)
+                out[(size_t)row * (size_t)d + (size_t)column] = sum[r][c];
+        }
+}
+
+extern "C" jsc_status gram_cuda(struct jsc_stream *stream, const struct op_gram *op, jsc_error *error)
+{
+    const size_t d = (size_t)op->d, tiles = GRAM_BYTES / (GRAM_TILE * d * sizeof(double)), strip = GRAM_TILE * (tiles > 0 ? tiles : 1);
+    void *out = NULL;
+    jsc_status status = JSC_OK;
+
+    TRY(cuda_enter(stream, error));
+    TRY(cuda_scratch(stream, CUDA_SCRATCH_OPERATION, (strip < d ? strip : d) * d * sizeof(double), &out, error));
+    for (size_t first = 0; first < d; first += strip) {
+        const size_t rows = d - first < strip ? d - first : strip;
+        const dim3 grid((unsigned)blocks_of(d, GRAM_TILE), (unsigned)blocks_of(rows, GRAM_TILE));
+        cudaError_t result = JSC_LAUNCH(gram_strip, grid, 256, 0, cuda_handle(stream), (double *)out, (const float *)op->wc, op->n, op->d,
+                                        (int)first, (int)rows);
+        if (result == cudaSuccess)
+            result = cudaMemcpyAsync(op->out + first * d, out, rows * d * sizeof(double), cudaMemcpyDeviceToHost, cuda_handle(stream));
+        TRY(cuda_check(result, "gram", error));
+    }
+    TRY(cuda_check(cudaStreamSynchronize(cuda_handle(stream)), "gram", error));
+done:
+    return status;
+}
+
+/* ---- probes ------------------------------------------------------------------------------------------------------------------------ */
+
+#define PROBES         4  /* of a block */
+#define PROBE_ROWS     32 /* of wc at once: partial sums, so that float loses nothing over a vocabulary */
+#define PROBE_THREADS  64
+#define PROBE_MOST_IDS (CUDA_STAGE_BYTES / sizeof(int32_t))
+
+/* Philox4x32-10, word `word` of the block: rng_philox() of rng.c. */
+JSC_DEVICE uint32_t philox(uint64_t seed, uint64_t stream, uint64_t block, int word)
+{
+    uint32_t c0 = (uint32_t)block, c1 = (uint32_t)(block >> 32), c2 = (uint32_t)stream, c3 = (uint32_t)(stream >> 32);
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    for (int round = 0; round < 10; round++) {
+        const uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
+        c1 = (uint32_t)p1;
+        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c3 = (uint32_t)p0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    return word == 0 ? c0 : word == 1 ? c1 : word == 2 ? c2 : c3;
+}
+
+/* The sign bit that rng_sign(seed, stream, index) means: set for -1. */
+JSC_DEVICE uint32_t sign_bit(uint64_t seed, uint64_t stream, uint64_t index)
+{
+    const uint64_t at = index / 32;
+    const uint32_t word = philox(seed, stream, at / 4, (int)(at % 4));
+    return (word >> (index % 32) & 1u) ? 0u : 0x80000000u;
+}
+
+struct probe_args {
+    size_t n;
+    int count, d;
+    bool more; /* adds to out: a list longer than one launch's */
+    uint64_t seed, first;
+    const int32_t *ids;
+    const float *wc;
+    float *out;
+};
+
+/* Grid: (columns, groups of PROBES probes); N columns a thread. */
+template <int N>
+JSC_KERNEL_BOUNDED(probe, PROBE_THREADS, 0)(probe_args a)
+{
+    JSC_SHARED(uint32_t, signs, PROBES * PROBE_ROWS);
+    const int c = N * (int)(blockIdx.x * PROBE_THREADS + threadIdx.x), j0 = (int)blockIdx.y * PROBES;
+    const size_t d = (size_t)a.d;
+    float sum[PROBES][N] = {};
+    for (size_t i0 = 0; i0 < a.n; i0 += PROBE_ROWS) {
+        const int rows = (int)min((size_t)PROBE_ROWS, a.n - i0);
+        for (int s = (int)threadIdx.x; s < PROBES * rows; s += PROBE_THREADS)
+            signs[s] = sign_bit(a.seed, a.first + (uint64_t)(j0 + s % PROBES), (uint64_t)a.ids[i0 + (size_t)(s / PROBES)]);
+        __syncthreads(); /* the signs are written */
+        float part[PROBES][N] = {};
+        for (int i = 0; i < rows && c < a.d; i++) {
+            const vec<float, N> w = load_vec<N>(a.wc + (i0 + (size_t)i) * d + (size_t)c);
+            const vec<uint32_t, PROBES> sign = load_vec<PROBES>(signs + PROBES * i);
+#pragma unroll
+            for (int j = 0; j < PROBES; j++)
+#pragma unroll
+                for (int e = 0; e < N; e++)
+                    part[j][e] += __uint_as_float(__float_as_uint(w.v[e]) ^ sign.v[j]);
+        }
+#pragma unroll
+        for (int j = 0; j < PROBES; j++)
+#pragma unroll
+            for (int e = 0; e < N; e++)
+                sum[j][e] += part[j][e];
+        __syncthreads(); /* the signs are read */
+    }
+#pragma unroll
+    for (int j = 0; j < PROBES; j++)
+        if (j0 + j < a.count && c < a.d) {
+            float *const out = a.out + (size_t)(j0 + j) * d + (size_t)c;
+            vec<float, N> v = {};
+            if (a.more)
+                v = load_vec<N>(out);
+#pragma unroll
+            for (int e = 0; e < N; e++)
+                v.v[e] += sum[j][e];
+            store_vec(out, v);
+        }
+}
+
+template <int N>
+static cudaError_t launch_probe(const probe_args &a, cudaStream_t stream)
+{
+    const dim3 grid((unsigned)blocks_of((size_t)a.d, N * PROBE_THREADS), (unsigned)blocks_of((size_t)a.count, PROBES));
+    return JSC_LAUNCH((probe<N>), grid, PROBE_THREADS, 0, stream, a);
+}
+
+extern "C" jsc_status probes_cuda(struct jsc_stream *stream, const struct op_probes *op, jsc_error *error)
+{
+    const bool vector = op->d % 4 == 0 && (uintptr_t)op->wc % 16 == 0 && (uintptr_t)op->out % 16 == 0;
+    probe_args a = {0, op->count, op->d, false, op->seed, op->first, NULL, (const float *)op->wc, (float *)op->out};
+    jsc_status status = JSC_OK;
+    size_t first = 0;
+
+    TRY(cuda_enter(stream, error));
+    do { /* once without ids too: zeros */
+        const void *ids = NULL;
+        a.n = op->n - first < PROBE_MOST_IDS ? op->n - first : PROBE_MOST_IDS;
+        if (a.n > 0)
+            TRY(cuda_stage(stream, op->ids + first, a.n * sizeof *op->ids, &ids, error));
+        a.ids = (const int32_t *)ids, a.wc = (const float *)op->wc + first * (size_t)op->d, a.more = first > 0;
+        TRY(cuda_check(vector ? launch_probe<4>(a, cuda_handle(stream)) : launch_probe<1>(a, cuda_handle(stream)), "probes", error));
+        first += a.n;
+    } while (first < op->n);
+done:
+    return status;
+}
