@@ -28,14 +28,28 @@ struct costs {
     double rows;      /* a product of M rows takes the time of M + rows: its weights come from memory */
     double attention; /* a FLOP of attention's pull-back */
     double score;     /* an element of P, made once for a chunk of right-hand sides */
+    /* passes over memory that not every form makes; on a processor they hide behind its slower products */
+    double gate; /* direct: an element of f of a row */
+    double norm; /* direct, half: an element of d of a row */
+    double fold; /* full: an element of A_t */
 };
 /* 2026-11-25, two Zen 2 cores, SmolLM2 (d 576, f 1536), T = 23: half overtakes direct at 45 right-hand sides, full overtakes half at 340. */
 static const struct costs strict = {.mix = 63.0, .small = 1.15, .rows = 24.0, .attention = 1.6, .score = 100.0};
 /* Products alone are quicker: two to three times where the processor multiplies bf16. */
 static const struct costs fast = {.mix = 140.0, .small = 1.3, .rows = 48.0, .attention = 3.5, .score = 220.0};
 
+/* Computed, not measured: an H100 with 650 TFLOP/s in bf16 products and 50 in float32, 2.9 TB/s, attention at 220 TFLOP/s. A byte costs 224
+ * or 17 FLOPs. W_t: written and read; gate: 6 or 12 bytes; norm: 12 or 16; A_t: 12. Half then overtakes direct at 340 right-hand sides
+ * (d 2048, f 8192), full overtakes half at 0.6 d. */
+static const struct costs gpu_strict = {
+    .mix = 140.0, .small = 1.0, .rows = 34.0, .attention = 1.5, .score = 300.0, .gate = 207.0, .norm = 275.0, .fold = 207.0};
+static const struct costs gpu_fast = {
+    .mix = 900.0, .small = 1.0, .rows = 224.0, .attention = 3.0, .score = 2500.0, .gate = 1344.0, .norm = 2700.0, .fold = 2700.0};
+
 static const struct costs *costs_of(const jsc_model *m)
 {
+    if (m->device->own_memory > 0)
+        return m->device->precision == JSC_PRECISION_FAST ? &gpu_fast : &gpu_strict;
     return m->device->precision == JSC_PRECISION_FAST ? &fast : &strict;
 }
 
@@ -46,9 +60,10 @@ static double mlp_cost(const jsc_model *m, enum mlp_form form, double N, double 
     const double d = m->d, f = m->f;
     const bool gated = m->family->gated;
     const double reading = mlp_form_flops(MLP_DIRECT, c->rows, d, f, gated);
+    const double norm = form == MLP_FULL ? c->fold * d * d : c->norm * B * d;
     if (form == MLP_DIRECT)
-        return reading + N * mlp_form_flops(form, B, d, f, gated);
-    return reading + N * (c->small * mlp_form_flops(form, B, d, f, gated) + c->mix * d * f);
+        return reading + N * (mlp_form_flops(form, B, d, f, gated) + c->gate * B * f + norm);
+    return reading + N * (c->small * mlp_form_flops(form, B, d, f, gated) + c->mix * d * f + norm);
 }
 
 enum mlp_form mlp_form_choose(const jsc_model *m, int N, int B)

@@ -12,8 +12,10 @@
 #define MLP_BYTES  ((size_t)64 << 20) /* dn, da and dgu of one token chunk: thousands of rows a product, which gain nothing beyond */
 /* dn, dout and dqkv of one slab: attention makes P once for it, and a product has one token's rows of it */
 #define SLAB_BYTES ((size_t)256 << 20)
-#define CHOICES    160  /* chunk sizes looked at */
-#define NEAR_COST  1.02 /* of the cheapest: then less memory is better */
+/* On a device with memory of its own, either is this part of it: 1.2 GB of 80. A collapse reads gate and up once for all tokens of a chunk. */
+#define PIECE_SHARE 64
+#define CHOICES     160  /* chunk sizes looked at */
+#define NEAR_COST   1.02 /* of the cheapest: then less memory is better */
 
 jsc_status plan_sizes(const jsc_model *m, const jsc_plan *plan, struct trace_sizes *z, jsc_error *error)
 {
@@ -52,6 +54,11 @@ static size_t attention_row(const jsc_model *m)
     return ((size_t)m->d + 2 * ((size_t)m->H + (size_t)m->K) * (size_t)m->h) * m->load_stream->size_of[ROLE_COT];
 }
 
+static size_t piece_bytes(const jsc_model *m, size_t usual)
+{
+    return m->device->own_memory > 0 ? (size_t)(m->device->own_memory / PIECE_SHARE) : usual;
+}
+
 /* S sequences and B right-hand sides at once, in pieces whose workspace keeps to share of what is usual. */
 struct cut {
     int S, B;
@@ -65,8 +72,8 @@ static void fill_cut(const jsc_model *m, const struct work *work, const struct c
     plan->chunk = cut->B;
     plan->chunks = (work->n_rhs + cut->B - 1) / cut->B * pulls_of(work);
     plan->mlp_form = (jsc_mlp_form)mlp_form_choose(m, (int)N, cut->B);
-    plan->token_chunk = (int)equal_part(N, cut->share * MLP_BYTES / mlp_row(m) / B);
-    plan->rhs_chunk = (int)equal_part(B, cut->share * SLAB_BYTES / attention_row(m) / N);
+    plan->token_chunk = (int)equal_part(N, cut->share * piece_bytes(m, MLP_BYTES) / mlp_row(m) / B);
+    plan->rhs_chunk = (int)equal_part(B, cut->share * piece_bytes(m, SLAB_BYTES) / attention_row(m) / N);
 }
 
 /* The most rows of one product: the forward's, a token chunk's, a slab's, the top block's. */
