@@ -24,8 +24,10 @@ const struct jsc_ops *test_cuda(void)
     const char *device = getenv("JSC_TEST_DEVICE");
     jsc_error error = {0};
     int index = 0;
-    if (ops == NULL && device != NULL)
+    if (ops == NULL && device != NULL) {
+        (void)setenv(env_name(ENV_CUDA_PLUGIN), JSC_TEST_BINARY "/libjscopes_cuda.so", 0);
         cr_assert(eq(int, backend_find(device, &ops, &index, NULL, &error), JSC_OK), "JSC_TEST_DEVICE=%s: %s", device, error.text);
+    }
     return ops;
 }
 
