@@ -215,6 +215,34 @@ Test(gemm_cuda, shared_operand_and_empty_products)
     rig_close(&rig);
 }
 
+/* More problems than one call may have. */
+Test(gemm_cuda, many_problems)
+{
+    enum { MANY = 70001 };
+    struct rig rig;
+    open_cuda(&rig, JSC_PRECISION_STRICT);
+    struct matrices a = matrices_make(&rig, 1, 2, 0, MANY, true, 1), b = matrices_make(&rig, 2, 1, 0, 1, true, 2),
+                    out = matrices_make(&rig, 1, 1, 0, MANY, false, 3);
+    const struct gemm_cuda gemm = {.m = 1,
+                                   .n = 1,
+                                   .k = 2,
+                                   .a = matrices_at(&a),
+                                   .b = matrices_at(&b),
+                                   .c = (void *)(uintptr_t)matrices_at(&out),
+                                   .bf16_ab = true,
+                                   .batch = MANY,
+                                   .stride_a = a.stride,
+                                   .stride_c = out.stride};
+    rig_ok(&rig, gemm_cuda(rig.stream, &gemm, &rig.error), "many");
+    double *got = matrices_down(&rig, &out);
+    for (size_t p = 0; p < MANY; p++) {
+        const double sum = element(&a, p, 0, 0) * element(&b, 0, 0, 0) + element(&a, p, 0, 1) * element(&b, 0, 1, 0);
+        cr_assert(le(dbl, fabs(got[LEAD + p] - sum), 1e-6 * (fabs(sum) + 1.0)), "problem %zu is %g, not %g", p, got[LEAD + p], sum);
+    }
+    free(got), free(a.v), free(b.v), free(out.v);
+    rig_close(&rig);
+}
+
 /* ---- plans ------------------------------------------------------------------------------------------------------------------------ */
 
 static jsc_status row_times(struct rig *rig, const struct matrices *a, const struct matrices *b, const struct matrices *out, size_t m)

@@ -10,9 +10,10 @@
 
 #include <string.h>
 
-#define PLAN_SETS 64 /* 512 plans in all: a model has some ten shapes of weights, each with some numbers of rows */
-#define PLAN_WAYS 8
-#define ASKED     8 /* algorithms */
+#define PLAN_SETS  64 /* 512 plans in all: a model has some ten shapes of weights, each with some numbers of rows */
+#define PLAN_WAYS  8
+#define ASKED      8               /* algorithms */
+#define MOST_BATCH ((size_t)32768) /* problems of one call: kernels count them in a grid's third dimension, which ends at 65535 */
 
 /* All that the choice of an algorithm depends on; compared as bytes, so without padding. */
 struct gemm_key {
@@ -217,8 +218,6 @@ static jsc_status plan_make(const struct blas_cuda *blas, const struct gemm_key 
 {
     jsc_status status = JSC_OK;
     plan_destroy(blas, plan);
-    if (key->batch > INT32_MAX)
-        FAIL(JSC_E_INTERNAL, "cuda: %" PRIu64 " products in one call", key->batch);
     TRY(blas_check(blas, key, describe(blas, key, plan), "describing it", error));
     TRY(choose_algorithm(blas, key, plan, error));
     plan->key = *key;
@@ -228,7 +227,8 @@ done:
     return status;
 }
 
-jsc_status gemm_cuda(struct jsc_stream *stream, const struct gemm_cuda *gemm, jsc_error *error)
+/* At most MOST_BATCH problems. */
+static jsc_status launch(struct jsc_stream *stream, const struct gemm_cuda *gemm, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const struct cuda_stream *s = (const struct cuda_stream *)stream;
@@ -237,8 +237,6 @@ jsc_status gemm_cuda(struct jsc_stream *stream, const struct gemm_cuda *gemm, js
     const struct gemm_key key = key_of(gemm);
     bool found = false;
 
-    if (gemm->m == 0 || gemm->n == 0 || gemm->k == 0)
-        return JSC_OK;
     s->gemms->blas = blas;
     struct gemm_plan *plan = find(s->gemms, &key, &found);
     if (!found)
@@ -248,6 +246,25 @@ jsc_status gemm_cuda(struct jsc_stream *stream, const struct gemm_cuda *gemm, js
                    blas->Matmul(blas->handle, plan->desc, &one, gemm->b, plan->b, gemm->a, plan->a, &beta, gemm->c, plan->c, gemm->c,
                                 plan->c, &plan->algo, s->workspace, CUDA_WORKSPACE_BYTES, s->handle),
                    "the launch", error));
+done:
+    return status;
+}
+
+jsc_status gemm_cuda(struct jsc_stream *stream, const struct gemm_cuda *gemm, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const size_t batch = gemm->batch > 1 ? gemm->batch : 1, ab = gemm->bf16_ab ? 2 : 4, c = gemm->bf16_c ? 2 : 4;
+
+    if (gemm->m == 0 || gemm->n == 0 || gemm->k == 0)
+        return JSC_OK;
+    for (size_t first = 0; first < batch; first += MOST_BATCH) {
+        struct gemm_cuda piece = *gemm;
+        piece.batch = batch - first < MOST_BATCH ? batch - first : MOST_BATCH;
+        piece.a = (const char *)gemm->a + first * gemm->stride_a * ab;
+        piece.b = (const char *)gemm->b + first * gemm->stride_b * ab;
+        piece.c = (char *)gemm->c + first * gemm->stride_c * c;
+        TRY(launch(stream, &piece, error));
+    }
 done:
     return status;
 }

@@ -14,6 +14,7 @@
 #include "cuda_internal.h"
 
 #define MATMUL_SCRATCH ((size_t)64 << 20)
+#define HEAD_SCRATCH   ((size_t)4 << 20) /* promised in any case: one row of a head, whose shape the plan does not ask about */
 #define PIECE_ROWS     ((size_t)4096) /* each piece reads W again, which multiplying hides: 8192 FLOP a byte */
 #define PAIR_ROWS      256            /* a product of n rows makes n FLOP of a byte of W; a card needs 220 to 270 to be busy */
 #define THREADS        128
@@ -263,8 +264,8 @@ extern "C" size_t matmul_scratch_cuda(const struct jsc_device *device, size_t ro
         return 0;
     const size_t most = n > k ? n : k, terms = 4 * (most + 8), few = rows < PAIR_ROWS ? rows : PAIR_ROWS;
     const size_t alone = (rows < PIECE_ROWS ? rows : PIECE_ROWS) * terms, pairs = few * (terms + 8 * most);
-    const size_t all = alone > pairs ? alone : pairs;
-    return (all < MATMUL_SCRATCH ? all : MATMUL_SCRATCH) + 2 * 256; /* padding */
+    const size_t all = alone > pairs ? alone : pairs, some = all > HEAD_SCRATCH ? all : HEAD_SCRATCH;
+    return (some < MATMUL_SCRATCH ? some : MATMUL_SCRATCH) + 2 * 256; /* padding */
 }
 
 /* ---- pull-back ---------------------------------------------------------------------------------------------------------------------- */
