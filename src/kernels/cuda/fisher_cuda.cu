@@ -123,17 +123,24 @@ done:
 
 #define GRAM_TILE  64 /* rows and columns of a block's tile of the result, 4 x 4 a thread */
 #define GRAM_DEPTH 16 /* rows of wc at once */
+#define GRAM_OWN   (GRAM_DEPTH * GRAM_TILE / 256)
 #define GRAM_BYTES ((size_t)8 << 20) /* of a strip: 256 blocks */
 
-/* GRAM_DEPTH rows from i0, columns c0 .. c0+63, as doubles, zeros outside; 256 threads. */
-JSC_DEVICE void load_gram_tile(double *tile, const float *wc, size_t i0, size_t n, int c0, int d)
+/* A thread's elements of GRAM_DEPTH rows from i0, columns c0 .. c0+63; zeros outside. */
+JSC_DEVICE void load_gram_tile(float own[GRAM_OWN], const float *wc, size_t i0, size_t n, int c0, int d)
 {
 #pragma unroll
-    for (int k = 0; k < GRAM_DEPTH * GRAM_TILE / 256; k++) {
+    for (int k = 0; k < GRAM_OWN; k++) {
         const int at = (int)threadIdx.x + 256 * k, column = c0 + at % GRAM_TILE;
         const size_t i = i0 + (size_t)(at / GRAM_TILE);
-        tile[at] = i < n && column < d ? (double)wc[i * (size_t)d + (size_t)column] : 0.0;
+        own[k] = i < n && column < d ? wc[i * (size_t)d + (size_t)column] : 0.0f;
     }
+}
+JSC_DEVICE void store_gram_tile(double *tile, const float own[GRAM_OWN])
+{
+#pragma unroll
+    for (int k = 0; k < GRAM_OWN; k++)
+        tile[(int)threadIdx.x + 256 * k] = (double)own[k];
 }
 
 /* out[r][c] = sum_i wc[i][first + r] wc[i][c]. Grid: (tiles of columns, tiles of rows of the strip). */
@@ -142,11 +149,16 @@ JSC_KERNEL_BOUNDED(gram_strip, 256, 2)(double *out, const float *wc, size_t n, i
     JSC_SHARED(double, left, GRAM_DEPTH * GRAM_TILE);
     JSC_SHARED(double, right, GRAM_DEPTH * GRAM_TILE);
     const int r0 = (int)blockIdx.y * GRAM_TILE, c0 = (int)blockIdx.x * GRAM_TILE, ty = (int)threadIdx.x / 16, tx = (int)threadIdx.x % 16;
+    float own_left[GRAM_OWN], own_right[GRAM_OWN];
     double sum[4][4] = {};
+    load_gram_tile(own_left, wc, 0, n, first + r0, d);
+    load_gram_tile(own_right, wc, 0, n, c0, d);
     for (size_t i0 = 0; i0 < n; i0 += GRAM_DEPTH) {
-        load_gram_tile(left, wc, i0, n, first + r0, d);
-        load_gram_tile(right, wc, i0, n, c0, d);
+        store_gram_tile(left, own_left);
+        store_gram_tile(right, own_right);
         __syncthreads(); /* both tiles are written */
+        load_gram_tile(own_left, wc, i0 + GRAM_DEPTH, n, first + r0, d); /* on their way during the products */
+        load_gram_tile(own_right, wc, i0 + GRAM_DEPTH, n, c0, d);
 #pragma unroll
         for (int k = 0; k < GRAM_DEPTH; k++) {
             double a[4], b[4];
@@ -252,8 +264,10 @@ JSC_KERNEL_BOUNDED(probe, PROBE_THREADS, 0)(probe_args a)
         for (int s = (int)threadIdx.x; s < PROBES * rows; s += PROBE_THREADS)
             signs[s] = sign_bit(a.seed, a.first + (uint64_t)(j0 + s % PROBES), (uint64_t)a.ids[i0 + (size_t)(s / PROBES)]);
         __syncthreads(); /* the signs are written */
+        const int live = c < a.d ? rows : 0;
         float part[PROBES][N] = {};
-        for (int i = 0; i < rows && c < a.d; i++) {
+#pragma unroll 4
+        for (int i = 0; i < live; i++) {
             const vec<float, N> w = load_vec<N>(a.wc + (i0 + (size_t)i) * d + (size_t)c);
             const vec<uint32_t, PROBES> sign = load_vec<PROBES>(signs + PROBES * i);
 #pragma unroll

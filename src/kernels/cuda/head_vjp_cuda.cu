@@ -72,7 +72,7 @@ JSC_DEVICE void store_sums(double *row, int c, int d, const double sum[PIECE])
 
 /* Grid: (segments, pieces of columns). */
 template <class W, class OUT, bool VECTOR>
-JSC_KERNEL_BOUNDED(sum_segments, 256, 0)(sum_args a, const segment_task *tasks)
+JSC_KERNEL(sum_segments)(sum_args a, const segment_task *tasks)
 {
     const segment_task task = tasks[blockIdx.x];
     const int c = PIECE * (int)(blockIdx.y * blockDim.x + threadIdx.x);

@@ -210,8 +210,7 @@ JSC_KERNEL_BOUNDED(norm_vjp, THREADS * TEAMS(THREADS), (THREADS == 256 ? 4 : 0))
 #pragma unroll
         for (int k = 0; k < PIECES; k++) {
             dn[k] = load_raw<true>(dn_row, PIECE * (thread + k * THREADS), d);
-            if (PIECES < 3) /* early, beside dn; more would not fit */
-                load_piece<true>(R_row, PIECE * (thread + k * THREADS), d, R[k]);
+            load_piece<true>(R_row, PIECE * (thread + k * THREADS), d, R[k]); /* now, so that a row waits for memory once */
         }
 #pragma unroll
         for (int k = 0; k < PIECES; k++)
@@ -242,8 +241,6 @@ JSC_KERNEL_BOUNDED(norm_vjp, THREADS * TEAMS(THREADS), (THREADS == 256 ? 4 : 0))
 #pragma unroll
         for (int k = 0; k < PIECES; k++) {
             const int c = PIECE * (thread + k * THREADS);
-            if (PIECES >= 3)
-                load_piece<true>(R_row, c, d, R[k]);
             square += pull_piece<true>(R_row, G_row, c, d, R[k], xhat[k], w[k], dn[k], r, shift, slope);
         }
         square = warp_sum(square);
