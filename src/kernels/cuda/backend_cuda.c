@@ -272,7 +272,8 @@ done:
 
 static size_t stream_scratch_cuda(struct jsc_device *device, size_t rows, size_t n, size_t k)
 {
-    return CUDA_WORKSPACE_BYTES + CUDA_RING_BYTES + matmul_scratch_cuda(device, rows, n, k);
+    const size_t width = n < k ? n : k; /* of the residual stream: the narrow side of the plan's products */
+    return CUDA_WORKSPACE_BYTES + CUDA_RING_BYTES + matmul_scratch_cuda(device, rows, n, k) + operation_scratch_cuda(width);
 }
 
 static jsc_status zero_cuda(struct jsc_stream *stream, dptr out, size_t bytes, jsc_error *error)

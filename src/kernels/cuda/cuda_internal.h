@@ -180,6 +180,8 @@ CUDA_ENTRY jsc_status attention_vjp_cuda(struct jsc_stream *stream, const struct
 CUDA_ENTRY size_t attention_vjp_scratch_cuda(struct jsc_device *device, int S, int T, int B, int H, int K, int h);
 CUDA_ENTRY jsc_status rope_vjp_cuda(struct jsc_stream *stream, const struct op_rope_vjp *op, jsc_error *error);
 CUDA_ENTRY jsc_status scatter_cuda(struct jsc_stream *stream, const struct op_scatter *op, jsc_error *error);
+/* Bytes of CUDA_SCRATCH_OPERATION that head_vjp, fisher_rows (but for 8 a token of its list) and gram take at width d. */
+CUDA_ENTRY size_t operation_scratch_cuda(size_t d);
 CUDA_ENTRY jsc_status fisher_rows_cuda(struct jsc_stream *stream, const struct op_fisher_rows *op, jsc_error *error);
 CUDA_ENTRY jsc_status gram_cuda(struct jsc_stream *stream, const struct op_gram *op, jsc_error *error);
 CUDA_ENTRY jsc_status fisher_apply_cuda(struct jsc_stream *stream, const struct op_fisher_apply *op, jsc_error *error);

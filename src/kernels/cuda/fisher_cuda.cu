@@ -187,14 +187,27 @@ JSC_KERNEL_BOUNDED(gram_strip, 256, 2)(double *out, const float *wc, size_t n, i
         }
 }
 
+/* Rows of the result at once. */
+static size_t gram_rows(size_t d)
+{
+    const size_t tiles = GRAM_BYTES / (GRAM_TILE * d * sizeof(double)), strip = GRAM_TILE * (tiles > 0 ? tiles : 1);
+    return strip < d ? strip : d;
+}
+
+extern "C" size_t operation_scratch_cuda(size_t d)
+{
+    const size_t sums = row_sums_scratch(d) + (d + 8) * sizeof(double), gram = gram_rows(d) * d * sizeof(double);
+    return sums > gram ? sums : gram;
+}
+
 extern "C" jsc_status gram_cuda(struct jsc_stream *stream, const struct op_gram *op, jsc_error *error)
 {
-    const size_t d = (size_t)op->d, tiles = GRAM_BYTES / (GRAM_TILE * d * sizeof(double)), strip = GRAM_TILE * (tiles > 0 ? tiles : 1);
+    const size_t d = (size_t)op->d, strip = gram_rows(d);
     void *out = NULL;
     jsc_status status = JSC_OK;
 
     TRY(cuda_enter(stream, error));
-    TRY(cuda_scratch(stream, CUDA_SCRATCH_OPERATION, (strip < d ? strip : d) * d * sizeof(double), &out, error));
+    TRY(cuda_scratch(stream, CUDA_SCRATCH_OPERATION, strip * d * sizeof(double), &out, error));
     for (size_t first = 0; first < d; first += strip) {
         const size_t rows = d - first < strip ? d - first : strip;
         const dim3 grid((unsigned)blocks_of(d, GRAM_TILE), (unsigned)blocks_of(rows, GRAM_TILE));
