@@ -144,7 +144,7 @@ struct vec_word<4> {
 };
 template <>
 struct vec_word<8> {
-    typedef uint2 type;
+    typedef unsigned long long type; /* uint2 is stored in two pieces now and then */
 };
 template <>
 struct vec_word<16> {

@@ -22,7 +22,7 @@
 
 /* ---- W_t = diag(c1_t) Wg + diag(c2_t) Wu ------------------------------------------------------------------------------------------- */
 
-/* A matrix in one or two terms of bf16, or float. */
+/* A matrix as float, or in one or two terms of bf16. */
 template <class T>
 struct terms {
     const T *w, *low; /* low NULL: none */
@@ -41,7 +41,8 @@ JSC_DEVICE void load_terms(const struct terms<T> &m, size_t at, float out[N])
     }
 }
 
-/* out [tokens][f][d]; g, u [f][d]; c1, c2 [tokens][f], c2 NULL: plain. A thread holds N elements of a row and goes through the tokens. */
+/* out [tokens][f][d]; g, u [f][d]; c1, c2 [tokens][f]; u.w NULL: plain, c2 is not used. A thread holds N elements of a row and goes through
+ * the tokens. */
 template <class T, int N>
 JSC_KERNEL_BOUNDED(form_w_t, THREADS, 0)(T *out, struct terms<T> g, struct terms<T> u, const float *c1, const float *c2, size_t tokens,
                                          size_t f, size_t d)
@@ -49,16 +50,17 @@ JSC_KERNEL_BOUNDED(form_w_t, THREADS, 0)(T *out, struct terms<T> g, struct terms
     const size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * N, row = at / d;
     if (row >= f)
         return;
-    float gate[N], up[N];
+    float gate[N], up[N] = {};
     load_terms<T, N>(g, at, gate);
-    if (c2 != nullptr)
+    if (u.w != nullptr)
         load_terms<T, N>(u, at, up);
+#pragma unroll 1 /* unrolled, nvcc 13.0 stores a vector in pieces of 4 bytes */
     for (size_t t = 0; t < tokens; t++) {
-        const float a = c1[t * f + row], b = c2 != nullptr ? c2[t * f + row] : 0.0f;
+        const float a = c1[t * f + row], b = c2[t * f + row];
         float mixed[N];
 #pragma unroll
         for (int i = 0; i < N; i++)
-            mixed[i] = c2 != nullptr ? a * gate[i] + b * up[i] : a * gate[i];
+            mixed[i] = a * gate[i] + b * up[i];
         store_vec(out + t * f * d + at, vec_of_f32<T, N>(mixed));
     }
 }
@@ -203,8 +205,8 @@ static jsc_status form_all(const struct collapse *c, jsc_error *error)
     const struct op_mlp_collapse *op = c->op;
     const struct cuda_weight *up = (const struct cuda_weight *)op->up;
     const struct terms<T> g = {(const T *)up->w, (const T *)up->w_low};
-    const struct terms<T> u = {g.w + c->f * c->d, g.low != nullptr ? g.low + c->f * c->d : nullptr};
-    const float *c1 = (const float *)op->c1 + c->t * c->f, *c2 = op->gated ? (const float *)op->c2 + c->t * c->f : nullptr;
+    const struct terms<T> u = {op->gated ? g.w + c->f * c->d : nullptr, g.low != nullptr ? g.low + c->f * c->d : nullptr};
+    const float *c1 = (const float *)op->c1 + c->t * c->f, *c2 = op->gated ? (const float *)op->c2 + c->t * c->f : c1;
     const bool vectors = c->d % wide == 0 && aligned(g.w) && aligned(g.low) && aligned(c->s->W_t);
     const size_t items = c->f * c->d / (vectors ? wide : 1);
     const dim3 grid((unsigned)((items + THREADS - 1) / THREADS));
