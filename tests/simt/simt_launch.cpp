@@ -26,7 +26,8 @@ bool simt_check_pointer(const char *kernel, int index, const void *p)
 }
 
 /* An aligned word that is the address of mapped memory of the host is taken for a pointer. Below 2^44 no programs' memory lies but ASan's
- * shadow, and two small numbers side by side would pass for addresses of it. */
+ * shadow, and two small numbers side by side would pass for addresses of it. Nor is a small number an address whose padding, the other half
+ * of the word, was left over from one. */
 bool simt_check_struct(const char *kernel, int index, const void *bytes, size_t size)
 {
     struct simt_guard guard;
@@ -36,7 +37,7 @@ bool simt_check_struct(const char *kernel, int index, const void *bytes, size_t 
         size_t left;
         unsigned char resident;
         memcpy(&word, static_cast<const char *>(bytes) + at, sizeof word);
-        if (word >> 44 == 0 || word >> 47 || simt_space_of(reinterpret_cast<void *>(word), &left) != SIMT_HOST)
+        if (word >> 44 == 0 || word >> 47 || (uint32_t)word < 0x10000 || simt_space_of(reinterpret_cast<void *>(word), &left) != SIMT_HOST)
             continue;
         if (mincore(reinterpret_cast<void *>(word / page * page), page, &resident) != 0)
             continue;
