@@ -32,6 +32,8 @@ bool simt_check_struct(const char *kernel, int index, const void *bytes, size_t 
 {
     struct simt_guard guard;
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    if (simt_with_tsan) /* which has memory at nearly every address: a number beside padding would be one */
+        return true;
     for (size_t at = 0; at + sizeof(void *) <= size; at += sizeof(void *)) {
         uintptr_t word;
         size_t left;

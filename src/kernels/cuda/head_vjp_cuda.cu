@@ -35,7 +35,8 @@ struct sum_args {
     int d;
     const int32_t *ids;
     const double *coef, *slope;
-    double *slots, *carry; /* [slots][d], [d] */
+    double *slots;           /* [slots][d] */
+    double *carried, *carry; /* [d] each: from the launch before, to the next; two, since blocks of one launch read and write them */
     void *out;
 };
 
@@ -102,7 +103,7 @@ JSC_KERNEL(fold_segments)(sum_args a, const fold_task *tasks)
     const size_t d = (size_t)a.d, c = (size_t)blockIdx.y * blockDim.x + threadIdx.x;
     if (c >= d)
         return;
-    double sum = task.carried ? a.carry[c] : 0.0;
+    double sum = task.carried ? a.carried[c] : 0.0;
 #pragma unroll 8
     for (unsigned k = 0; k < task.count; k++)
         sum += a.slots[(size_t)(task.slot + k) * d + c];
@@ -131,7 +132,7 @@ static size_t slots_of(size_t d)
 
 extern "C" size_t row_sums_scratch(size_t d)
 {
-    return (slots_of(d) + 1) * d * sizeof(double);
+    return (slots_of(d) + 2) * d * sizeof(double);
 }
 
 /* The segments of one list that still find room, with the fold that adds them up. */
@@ -219,11 +220,13 @@ extern "C" jsc_status row_sums(struct jsc_stream *stream, const struct row_sums 
     struct sum_plan plan;
     sum_args a = {};
     a.w = sums->w->w, a.w_low = sums->w->w_low, a.d = (int)d, a.out = sums->out;
-    a.slots = (double *)sums->scratch, a.carry = a.slots + slots_of(d) * d;
+    a.slots = (double *)sums->scratch, a.carried = a.slots + slots_of(d) * d, a.carry = a.carried + d;
     plan.list = plan.done = 0;
     while (status == JSC_OK && plan.list < sums->n) {
         plan_launch(&plan, sums);
         status = run_launch(stream, sums, &plan, a, error);
+        double *const before = a.carried;
+        a.carried = a.carry, a.carry = before;
     }
     return status;
 }

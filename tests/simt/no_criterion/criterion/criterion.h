@@ -13,7 +13,9 @@
 #define cr_expect(condition, ...)                                                      \
     do {                                                                               \
         if (!(condition)) {                                                            \
-            (void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);      \
+            (void)fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);       \
+            (void)fprintf(stderr, "" __VA_ARGS__);                                     \
+            (void)fprintf(stderr, "\n");                                               \
             exit(1);                                                                   \
         }                                                                              \
     } while (0)
