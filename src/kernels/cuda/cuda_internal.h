@@ -16,8 +16,6 @@
 extern "C" {
 #endif
 
-#define CUDA_ENTRY __attribute__((weak)) /* until all are written */
-
 struct blas_cuda;  /* blas_cuda.c: cuBLASLt, opened at run time, with its handle */
 struct gemm_cache; /* gemm_cuda.c: a stream's plans by shape */
 struct pool;       /* pool_cuda.c: a device's idle memory and streams */
@@ -78,16 +76,16 @@ static inline const struct cuda_device *cuda_device_of(const struct jsc_stream *
 
 /* JSC_OK, or what failed in one line: "cuda: norm: an illegal memory access was encountered; ..."; out of memory is JSC_E_MEMORY, else
  * JSC_E_DEVICE. The runtime then forgets the error, so that it is not reported twice. */
-CUDA_ENTRY jsc_status cuda_check(cudaError_t result, const char *what, jsc_error *error);
+jsc_status cuda_check(cudaError_t result, const char *what, jsc_error *error);
 /* Makes the stream's device the calling thread's. */
-CUDA_ENTRY jsc_status cuda_enter(const struct jsc_stream *stream, jsc_error *error);
+jsc_status cuda_enter(const struct jsc_stream *stream, jsc_error *error);
 /* Device scratch of at least bytes that the stream owns until its end; content is lost when it grows (growing waits for the stream). */
-CUDA_ENTRY jsc_status cuda_scratch(struct jsc_stream *stream, enum cuda_scratch which, size_t bytes, void **out, jsc_error *error);
+jsc_status cuda_scratch(struct jsc_stream *stream, enum cuda_scratch which, size_t bytes, void **out, jsc_error *error);
 /* Device copy of host bytes (ids, positions, coefficients) for operations launched now or next on this stream; 256-byte aligned. Valid until
  * the ring has gone round, which waits for the stream: stage all that one launch needs, then launch. In total at most
  * CUDA_STAGE_BYTES for one launch; more is JSC_E_INTERNAL, so an operation with long lists goes in pieces. */
 #define CUDA_STAGE_BYTES ((size_t)4 << 20)
-CUDA_ENTRY jsc_status cuda_stage(struct jsc_stream *stream, const void *host, size_t bytes, const void **out, jsc_error *error);
+jsc_status cuda_stage(struct jsc_stream *stream, const void *host, size_t bytes, const void **out, jsc_error *error);
 
 /* As in ops.h. alloc_cuda and free_cuda also serve weights; free_cuda waits for the whole device, as cudaFree does. */
 jsc_status alloc_cuda(struct jsc_device *device, size_t bytes, dptr *out, jsc_error *error);
@@ -102,12 +100,12 @@ void ring_close(struct cuda_stream *stream);
 /* ---- blas_cuda.c, gemm_cuda.c ---------------------------------------------------------------------------------------------- */
 
 /* Opens cuBLASLt (blas_cuda.h has its functions) with a handle for the calling thread's current device, or says why it cannot. */
-CUDA_ENTRY jsc_status blas_open(struct blas_cuda **out, jsc_error *error);
-CUDA_ENTRY void blas_close(struct blas_cuda *blas);
-CUDA_ENTRY void blas_describe(const struct blas_cuda *blas, char *text, size_t capacity); /* "cuBLASLt 13.1.0" */
+jsc_status blas_open(struct blas_cuda **out, jsc_error *error);
+void blas_close(struct blas_cuda *blas);
+void blas_describe(const struct blas_cuda *blas, char *text, size_t capacity); /* "cuBLASLt 13.1.0" */
 
-CUDA_ENTRY jsc_status gemm_cache_make(struct gemm_cache **out, jsc_error *error);
-CUDA_ENTRY void gemm_cache_free(struct gemm_cache *cache);
+jsc_status gemm_cache_make(struct gemm_cache **out, jsc_error *error);
+void gemm_cache_free(struct gemm_cache *cache);
 
 /* C_i [m][n] = A_i [m][k] B_i [k][n], or C_i += , for i < batch; row-major. a_transposed: A is stored [k][m], b_transposed: B is stored [n][k].
  * A and B are both float or both bf16, C float or (with bf16 operands) bf16; sums in fp32 in a fixed order (no split of k). Rows begin
@@ -122,13 +120,13 @@ struct gemm_cuda {
     size_t batch; /* 0: one */
     size_t stride_a, stride_b, stride_c;
 };
-CUDA_ENTRY jsc_status gemm_cuda(struct jsc_stream *stream, const struct gemm_cuda *gemm, jsc_error *error);
+jsc_status gemm_cuda(struct jsc_stream *stream, const struct gemm_cuda *gemm, jsc_error *error);
 
 /* ---- matmul_cuda.cu, matmul_precise_cuda.cu ---------------------------------------------------------------------------------- */
 
 /* Bytes of the stream's scratch (CUDA_SCRATCH_GEMM) that matmul and matmul_vjp of at most `rows` rows take with a weight of at most n x k or k x n. */
-CUDA_ENTRY size_t matmul_scratch_cuda(const struct jsc_device *device, size_t rows, size_t n, size_t k);
-CUDA_ENTRY jsc_status matmul_precise_cuda(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error); /* matmul, precise */
+size_t matmul_scratch_cuda(const struct jsc_device *device, size_t rows, size_t n, size_t k);
+jsc_status matmul_precise_cuda(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error); /* matmul, precise */
 
 /* ---- pool_cuda.c ------------------------------------------------------------------------------------------------------------ */
 
@@ -146,46 +144,46 @@ bool pool_keep_stream(struct pool *pool, struct cuda_stream *stream); /* false: 
 
 /* Walks as CUDA graphs: a key that is seen first runs plainly (modules load, plans are made, scratch grows), the second time it is
  * recorded, from then on repeated. */
-CUDA_ENTRY jsc_status record_begin_cuda(struct jsc_stream *stream, const void *key, size_t bytes, bool *repeat, jsc_error *error);
-CUDA_ENTRY jsc_status record_end_cuda(struct jsc_stream *stream, jsc_status walk, bool *again, jsc_error *error);
+jsc_status record_begin_cuda(struct jsc_stream *stream, const void *key, size_t bytes, bool *repeat, jsc_error *error);
+jsc_status record_end_cuda(struct jsc_stream *stream, jsc_status walk, bool *again, jsc_error *error);
 /* JSC_E_INTERNAL while the stream records: what must not happen then asks this first. */
-CUDA_ENTRY jsc_status record_refuse(const struct jsc_stream *stream, const char *what, jsc_error *error);
+jsc_status record_refuse(const struct jsc_stream *stream, const char *what, jsc_error *error);
 /* Scratch has moved: what was recorded holds old addresses. */
-CUDA_ENTRY void record_forget(struct jsc_stream *stream);
-CUDA_ENTRY void recordings_free(struct recordings *recordings);
+void record_forget(struct jsc_stream *stream);
+void recordings_free(struct recordings *recordings);
 
 /* ---- weight_cuda.c --------------------------------------------------------------------------------------------------------- */
 
-CUDA_ENTRY uint64_t weight_bytes_cuda(struct jsc_device *device, enum dtype type, size_t n, size_t k, unsigned uses);
-CUDA_ENTRY jsc_status weight_make_cuda(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
+uint64_t weight_bytes_cuda(struct jsc_device *device, enum dtype type, size_t n, size_t k, unsigned uses);
+jsc_status weight_make_cuda(struct jsc_device *device, const struct weight_part *parts, size_t n_parts, size_t k, unsigned uses,
                             const double *bias, struct jsc_weight **out, jsc_error *error);
-CUDA_ENTRY void weight_free_cuda(struct jsc_device *device, struct jsc_weight *weight);
+void weight_free_cuda(struct jsc_device *device, struct jsc_weight *weight);
 
 /* ---- the operations, one file each ------------------------------------------------------------------------------------------- */
 
-CUDA_ENTRY jsc_status embed_cuda(struct jsc_stream *stream, const struct op_embed *op, jsc_error *error);
-CUDA_ENTRY jsc_status norm_cuda(struct jsc_stream *stream, const struct op_norm *op, jsc_error *error);
-CUDA_ENTRY jsc_status matmul_cuda(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error);
-CUDA_ENTRY jsc_status rope_cuda(struct jsc_stream *stream, const struct op_rope *op, jsc_error *error);
-CUDA_ENTRY jsc_status attention_cuda(struct jsc_stream *stream, const struct op_attention *op, jsc_error *error);
-CUDA_ENTRY jsc_status gate_cuda(struct jsc_stream *stream, const struct op_gate *op, jsc_error *error);
-CUDA_ENTRY jsc_status add_cuda(struct jsc_stream *stream, const struct op_add *op, jsc_error *error);
-CUDA_ENTRY jsc_status head_vjp_cuda(struct jsc_stream *stream, const struct op_head_vjp *op, jsc_error *error);
-CUDA_ENTRY jsc_status matmul_vjp_cuda(struct jsc_stream *stream, const struct op_matmul_vjp *op, jsc_error *error);
-CUDA_ENTRY jsc_status norm_vjp_cuda(struct jsc_stream *stream, const struct op_norm_vjp *op, jsc_error *error);
-CUDA_ENTRY jsc_status gate_vjp_cuda(struct jsc_stream *stream, const struct op_gate_vjp *op, jsc_error *error);
-CUDA_ENTRY jsc_status mlp_collapse_cuda(struct jsc_stream *stream, const struct op_mlp_collapse *op, jsc_error *error);
-CUDA_ENTRY size_t mlp_collapse_scratch_cuda(struct jsc_device *device, enum mlp_form form, size_t n, int B, int d, int f);
-CUDA_ENTRY jsc_status attention_vjp_cuda(struct jsc_stream *stream, const struct op_attention_vjp *op, jsc_error *error);
-CUDA_ENTRY size_t attention_vjp_scratch_cuda(struct jsc_device *device, int S, int T, int B, int H, int K, int h);
-CUDA_ENTRY jsc_status rope_vjp_cuda(struct jsc_stream *stream, const struct op_rope_vjp *op, jsc_error *error);
-CUDA_ENTRY jsc_status scatter_cuda(struct jsc_stream *stream, const struct op_scatter *op, jsc_error *error);
+jsc_status embed_cuda(struct jsc_stream *stream, const struct op_embed *op, jsc_error *error);
+jsc_status norm_cuda(struct jsc_stream *stream, const struct op_norm *op, jsc_error *error);
+jsc_status matmul_cuda(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error);
+jsc_status rope_cuda(struct jsc_stream *stream, const struct op_rope *op, jsc_error *error);
+jsc_status attention_cuda(struct jsc_stream *stream, const struct op_attention *op, jsc_error *error);
+jsc_status gate_cuda(struct jsc_stream *stream, const struct op_gate *op, jsc_error *error);
+jsc_status add_cuda(struct jsc_stream *stream, const struct op_add *op, jsc_error *error);
+jsc_status head_vjp_cuda(struct jsc_stream *stream, const struct op_head_vjp *op, jsc_error *error);
+jsc_status matmul_vjp_cuda(struct jsc_stream *stream, const struct op_matmul_vjp *op, jsc_error *error);
+jsc_status norm_vjp_cuda(struct jsc_stream *stream, const struct op_norm_vjp *op, jsc_error *error);
+jsc_status gate_vjp_cuda(struct jsc_stream *stream, const struct op_gate_vjp *op, jsc_error *error);
+jsc_status mlp_collapse_cuda(struct jsc_stream *stream, const struct op_mlp_collapse *op, jsc_error *error);
+size_t mlp_collapse_scratch_cuda(struct jsc_device *device, enum mlp_form form, size_t n, int B, int d, int f);
+jsc_status attention_vjp_cuda(struct jsc_stream *stream, const struct op_attention_vjp *op, jsc_error *error);
+size_t attention_vjp_scratch_cuda(struct jsc_device *device, int S, int T, int B, int H, int K, int h);
+jsc_status rope_vjp_cuda(struct jsc_stream *stream, const struct op_rope_vjp *op, jsc_error *error);
+jsc_status scatter_cuda(struct jsc_stream *stream, const struct op_scatter *op, jsc_error *error);
 /* Bytes of CUDA_SCRATCH_OPERATION that head_vjp, fisher_rows (but for 8 a token of its list) and gram take at width d. */
-CUDA_ENTRY size_t operation_scratch_cuda(size_t d);
-CUDA_ENTRY jsc_status fisher_rows_cuda(struct jsc_stream *stream, const struct op_fisher_rows *op, jsc_error *error);
-CUDA_ENTRY jsc_status gram_cuda(struct jsc_stream *stream, const struct op_gram *op, jsc_error *error);
-CUDA_ENTRY jsc_status fisher_apply_cuda(struct jsc_stream *stream, const struct op_fisher_apply *op, jsc_error *error);
-CUDA_ENTRY jsc_status probes_cuda(struct jsc_stream *stream, const struct op_probes *op, jsc_error *error);
+size_t operation_scratch_cuda(size_t d);
+jsc_status fisher_rows_cuda(struct jsc_stream *stream, const struct op_fisher_rows *op, jsc_error *error);
+jsc_status gram_cuda(struct jsc_stream *stream, const struct op_gram *op, jsc_error *error);
+jsc_status fisher_apply_cuda(struct jsc_stream *stream, const struct op_fisher_apply *op, jsc_error *error);
+jsc_status probes_cuda(struct jsc_stream *stream, const struct op_probes *op, jsc_error *error);
 
 #ifdef __cplusplus
 }
