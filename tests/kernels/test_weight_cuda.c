@@ -150,6 +150,40 @@ Test(weight_cuda, pieces_arrive_in_their_places, .timeout = 60)
     free(values), free(line), free(blocks);
 }
 
+/* bf16 rows are copied, in the order asked for; a value that is not finite is named all the same. */
+Test(weight_cuda, bf16_rows_are_copied)
+{
+    enum { N = 5, K = 19, STRIDE = 2 * K + 6 };
+    static const int32_t order[N] = {4, 0, 3, 1, 2};
+    unsigned char stored[N * STRIDE + 1];
+    double got[N * K];
+    float row[K];
+    struct jsc_weight *none = NULL;
+    struct rig rig;
+    for (size_t i = 0; i < sizeof stored; i++)
+        stored[i] = (unsigned char)(rng_u32(9, 4, i) & 0x3f);
+    struct weight_part part = {
+        .bytes = stored + 1, .type = DTYPE_BF16, .n = N, .row_bytes = STRIDE, .row_of = order, .scale = 1.0, .name = "bf16.weight"};
+    open_cuda(&rig, JSC_PRECISION_FAST);
+    for (int scaled = 0; scaled < 2; scaled++) {
+        part.scale = scaled ? 0.5 : 1.0;
+        const struct cuda_weight *w = make(&rig, &part, 1, K);
+        cr_expect(eq(ptr, w->w_low, NULL));
+        bf16_down(&rig, w->w, got, N * K);
+        for (size_t r = 0; r < N; r++) {
+            dtype_row_f32(DTYPE_BF16, stored + 1 + (size_t)order[r] * STRIDE, K, row);
+            for (size_t c = 0; c < K; c++)
+                cr_expect(got[r * K + c] == part.scale * (double)row[c], "scaled %d, [%zu,%zu]", scaled, r, c);
+        }
+    }
+    part.scale = 1.0;
+    stored[1 + 3 * STRIDE + 2 * 7 + 1] = 0xff; /* negative infinity, or no number */
+    stored[1 + 3 * STRIDE + 2 * 7] |= 0x80;
+    cr_expect(eq(int, rig.ops->weight_make(rig.device, &part, 1, K, USE_FORWARD, NULL, &none, &rig.error), JSC_E_NUMERIC));
+    cr_expect(ne(ptr, strstr(rig.error.text, "bf16.weight: element [3,7]"), NULL), "%s", rig.error.text);
+    rig_close(&rig);
+}
+
 /* Each call of the runtime fails once: the weight is refused with a text, nothing is left behind, and the next one can be made. */
 Test(weight_cuda, every_failing_call_is_reported_and_leaks_nothing)
 {

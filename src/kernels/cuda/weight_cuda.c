@@ -10,8 +10,9 @@
 #include <pthread.h>
 #include <string.h>
 
-#define PIECE_BYTES  ((size_t)8 << 20) /* of pinned memory, twice; making it costs about 0.3 ms a MB */
-#define MOST_THREADS 32
+#define PIECE_BYTES    ((size_t)8 << 20) /* of pinned memory, twice; making it costs about 0.3 ms a MB */
+#define MOST_THREADS   32
+#define SHARE_ELEMENTS ((size_t)1 << 16) /* of a thread at least: it takes as long to start one */
 
 /* ---- decoding in parallel ---------------------------------------------------------------------------------------------------------- */
 
@@ -52,24 +53,46 @@ static void split_bf16(const float *x, size_t n, uint16_t *high, uint16_t *low, 
     *has_low = *has_low || any != 0;
 }
 
+/* Rows of bf16 as they are; one that holds a value that is not finite is decoded, which notes where. */
+static void copy_share(struct share *s)
+{
+    const struct piece *p = s->piece;
+    const struct weight_part *part = p->part;
+    for (size_t r = s->begin; r < s->begin + s->n; r++) {
+        const size_t row = p->first + r, stored = part->row_of != NULL ? (size_t)part->row_of[row] : row;
+        uint16_t *out = p->high + r * p->k;
+        unsigned any = 0;
+        memcpy(out, (const char *)part->bytes + stored * part->row_bytes, p->k * sizeof *out);
+        for (size_t i = 0; i < p->k; i++)
+            any |= (unsigned)((out[i] & 0x7f80) == 0x7f80);
+        if (any != 0)
+            weight_decode(part, p->k, row, 1, NULL, p->floats + r * p->k, &s->bad);
+    }
+}
+
 static void *decode_share(void *argument)
 {
     struct share *s = argument;
     const struct piece *p = s->piece;
     float *floats = p->floats + s->begin * p->k;
+    if (p->high != NULL && p->part->type == DTYPE_BF16 && p->part->scale == 1.0 && !p->part->transposed) {
+        copy_share(s);
+        return NULL;
+    }
     weight_decode(p->part, p->k, p->first + s->begin, s->n, s->strip, floats, &s->bad);
     if (p->high != NULL && !s->bad.found)
         split_bf16(floats, s->n * p->k, p->high + s->begin * p->k, p->low + s->begin * p->k, &s->has_low);
     return NULL;
 }
 
-/* The piece by at most `threads` threads; a thread that cannot be had leaves its share to this one. */
-static void decode_piece(const struct piece *piece, int threads, float *strips, struct weight_bad *bad, bool *has_low)
+/* The piece by several threads; a thread that cannot be had leaves its share to this one. */
+static void decode_piece(const struct piece *piece, int most_threads, float *strips, struct weight_bad *bad, bool *has_low)
 {
+    const size_t worth = piece->n * piece->k / SHARE_ELEMENTS + 1, threads = worth < (size_t)most_threads ? worth : (size_t)most_threads;
     struct share shares[MOST_THREADS];
     pthread_t handles[MOST_THREADS];
     bool running[MOST_THREADS] = {false};
-    const size_t unit = weight_unit(piece->part), even = (piece->n + (size_t)threads - 1) / (size_t)threads;
+    const size_t unit = weight_unit(piece->part), even = (piece->n + threads - 1) / threads;
     const size_t rows = (even + unit - 1) / unit * unit;
     int n = 0;
 
