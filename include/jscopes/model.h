@@ -19,7 +19,7 @@ typedef struct jsc_model jsc_model;
 
 /** strict: float32 arithmetic throughout. fast: cotangents and packed weights in bfloat16 where the device has it in hardware, else as
  * strict (jsc_model_info.precision says which): sums stay float32; most scores within 1 %, a few per cent off where few components of the
- * gradient carry a score (docs/precision.md). auto: strict on the CPU, so that every score is within 1 %. */
+ * gradient carry a score (docs/precision.md). auto: strict, so that every score is within 1 %. */
 typedef enum jsc_precision { JSC_PRECISION_AUTO = 0, JSC_PRECISION_STRICT = 1, JSC_PRECISION_FAST = 2 } jsc_precision;
 
 /** How to open a model. Begin with JSC_OPEN_OPTIONS_INIT. */

@@ -144,7 +144,7 @@ done:
     return status;
 }
 
-jsc_status backend_self_test(const struct jsc_ops *ops, int index, jsc_error *error)
+static jsc_status self_test_in(const struct jsc_ops *ops, const struct device_options *options, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     struct jsc_device *device = NULL;
@@ -156,7 +156,7 @@ jsc_status backend_self_test(const struct jsc_ops *ops, int index, jsc_error *er
     fill_trial(&t);
     const struct weight_part part = {
         .bytes = t.w, .type = DTYPE_F32, .n = SIDE, .row_bytes = SIDE * sizeof *t.w, .scale = 1.0, .name = "self test"};
-    TRY(ops->device_open(&(struct device_options){.index = index}, &device, error));
+    TRY(ops->device_open(options, &device, error));
     TRY(ops->stream_open(device, &stream, error));
     for (int i = 0; i < 3; i++)
         TRY(ops->alloc(device, CELLS * sizeof(double), &memory[i], error));
@@ -172,6 +172,12 @@ done:
         ops->device_close(device);
     }
     return status;
+}
+
+jsc_status backend_self_test(const struct jsc_ops *ops, int index, jsc_error *error)
+{
+    const jsc_status status = self_test_in(ops, &(struct device_options){.index = index, .precision = JSC_PRECISION_STRICT}, error);
+    return status != JSC_OK ? status : self_test_in(ops, &(struct device_options){.index = index, .precision = JSC_PRECISION_FAST}, error);
 }
 
 /* The table of cuda:index, after one test per process. */

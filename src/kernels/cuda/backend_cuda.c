@@ -197,7 +197,7 @@ static jsc_status device_open_cuda(const struct device_options *options, struct 
     TRY(mem_new(&d, 1, error));
     TRY(pool_make(&d->pool, error));
     d->base.ops = &ops_cuda;
-    d->base.precision = options->precision == JSC_PRECISION_STRICT ? JSC_PRECISION_STRICT : JSC_PRECISION_FAST;
+    d->base.precision = options->precision == JSC_PRECISION_FAST ? JSC_PRECISION_FAST : JSC_PRECISION_STRICT;
     d->base.threads = options->threads > 0 ? options->threads : usable_processors();
     d->index = options->index;
     if (tf32 != NULL && tf32[0] == '1')
