@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from program import BUILD, GOLDEN, ROOT, Case, environment, main, run, strict_json
+from program import BUILD, GOLDEN, ROOT, TINY, Case, environment, main, run, strict_json
 
 BENCH = BUILD / "bench" / "bench"
 TINY_GGUF = str(GOLDEN / "tiny_llama.gguf")
@@ -28,7 +28,7 @@ class Bench(Case):
         self.assertEqual(done.returncode, 0, done.stderr.decode())
         limits, *rows = [strict_json(line) for line in done.stdout.splitlines()]
         rows = [row for row in rows if row["section"] != "limits"]  # a long run has them again at its end
-        self.assertEqual(set(limits), {"section", "version", "device", "threads", "precision", "gflops", "gflops_vjp", "gbytes",
+        self.assertEqual(set(limits) - {"card"}, {"section", "version", "device", "threads", "precision", "gflops", "gflops_vjp", "gbytes",
                                        "product_side", "triad_bytes"})
         for row in [limits, *rows]:
             names = ["case", "tokens"] if row.get("operation") == "spent" else row
@@ -47,6 +47,13 @@ class Bench(Case):
         self.assertEqual([(row["operation"], row["case"]) for row in rows], [("matmul", "smollm2 o")])
         self.assertEqual(set(rows[0]), COMMON | ARITHMETIC | MEMORY)
         self.assertEqual(rows[0]["flops"], 2.0 * 23 * 576 * 576)
+
+    def test_a_device_is_held_against_its_own_limits(self):
+        if run("info", TINY, "--device", "cuda")[0] != 0:
+            self.skipTest("no GPU, nor the emulator in this build")
+        row, = self.rows("--device", "cuda", "--precision", "fast", "--ops", "--only", "smollm2 o")
+        self.assertEqual((row["operation"], row["case"], row["precision"]), ("matmul", "smollm2 o", "fast"))
+        self.assertEqual(set(row), COMMON | ARITHMETIC | MEMORY)
 
     def test_only_looks_at_operation_and_case(self):
         found = {(row["operation"], row["case"]) for row in self.rows("--ops", "--all", "--only", "rope")}
