@@ -217,3 +217,124 @@ Test(attention, unreachable_tokens_are_exactly_zero_on_every_backend)
     }
     data_free();
 }
+
+/* ---- cuda: forms and pieces that shapes alone do not reach -------------------------------------------------------------------------- */
+
+#ifdef JSC_SIMT
+#include "simt.h"
+
+extern size_t attention_vjp_prob_bytes; /* attention_vjp_cuda.cu */
+
+static struct outputs vjp_of(const struct op_case *c, const struct jsc_ops *ops)
+{
+    struct outputs out = {.n = 0};
+    struct rig rig;
+    rig_open(&rig, ops, 1);
+    rig.rounds = true;
+    case_run(c, &rig, 0, 0, c->B, &out);
+    rig_close(&rig);
+    return out;
+}
+
+static bool outputs_same(const struct outputs *a, const struct outputs *b)
+{
+    return same_bits(a->part[0].v, b->part[0].v, a->part[0].rows * a->part[0].width);
+}
+
+/* The plain form, the short form with two terms and with one, the long form. */
+static const struct op_case cuda_forms[] = {
+    {OP_ATTENTION_VJP, "plain", .S = 1, .T = 70, .B = 2, .H = 4, .K = 2, .h = 9, .window = 50},
+    {OP_ATTENTION_VJP, "short", .S = 2, .T = 50, .B = 2, .H = 2, .K = 1, .h = 64},
+    {OP_ATTENTION_VJP, "short, one term", .S = 1, .T = 70, .B = 1, .H = 2, .K = 1, .h = 128},
+    {OP_ATTENTION_VJP, "long", .S = 1, .T = 140, .B = 1, .H = 2, .K = 1, .h = 64, .window = 100},
+    {OP_ATTENTION_VJP, "row", .S = 1, .T = 40, .B = 3, .H = 2, .K = 1, .h = 64, .live = LIVE_TOP},
+};
+
+Test(attention, cuda_gives_the_same_bits_in_every_order_of_threads)
+{
+    for (size_t i = 0; i < sizeof cuda_forms / sizeof *cuda_forms; i++) {
+        simt_settings.seed = 0;
+        struct outputs first = vjp_of(&cuda_forms[i], fast_cuda());
+        for (unsigned seed = 1; seed <= 4; seed++) {
+            simt_settings.seed = seed;
+            struct outputs again = vjp_of(&cuda_forms[i], fast_cuda());
+            cr_expect(outputs_same(&first, &again), "%s, seed %u", cuda_forms[i].name, seed);
+            outputs_free(&again);
+        }
+        outputs_free(&first);
+    }
+    data_free();
+}
+
+/* Cards with 163 and 99 KB of shared memory a block take fewer terms, smaller tiles or another form: right all the same. */
+Test(attention, cuda_forms_of_cards_with_less_shared_memory)
+{
+    static const struct op_case cases[] = {
+        {OP_ATTENTION_VJP, "T = 66, h = 64", .S = 1, .T = 66, .B = 1, .H = 2, .K = 1, .h = 64, .cap = 2.0},
+        {OP_ATTENTION_VJP, "T = 33, h = 128", .S = 1, .T = 33, .B = 1, .H = 2, .K = 2, .h = 128},
+        {OP_ATTENTION_VJP, "T = 70, h = 128", .S = 1, .T = 70, .B = 1, .H = 1, .K = 1, .h = 128},
+        {OP_ATTENTION_VJP, "T = 20, h = 96", .S = 1, .T = 20, .B = 2, .H = 2, .K = 1, .h = 96},
+    };
+    static const size_t limits[] = {163 << 10, 99 << 10};
+    const size_t whole = simt_settings.shared_limit;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct outputs exact = vjp_of(&cases[i], &ops_ref);
+        for (int l = 0; l < 2; l++) {
+            simt_settings.shared_limit = limits[l];
+            struct outputs out = vjp_of(&cases[i], fast_cuda());
+            cr_expect(le(dbl, error_relative(out.part[0].v, exact.part[0].v, exact.part[0].rows * exact.part[0].width), 0x1p-7),
+                      "%s, %zu bytes", cases[i].name, limits[l]);
+            outputs_free(&out);
+        }
+        simt_settings.shared_limit = whole;
+        outputs_free(&exact);
+    }
+    data_free();
+}
+
+/* Probabilities of one pair at a time, and of slabs of keys and queries where not even one pair fits. */
+Test(attention, cuda_pieces_of_probabilities_change_no_bit)
+{
+    static const struct op_case cases[] = {
+        {OP_ATTENTION_VJP, "plain", .S = 2, .T = 270, .B = 1, .H = 4, .K = 2, .h = 4, .cap = 2.0},
+        {OP_ATTENTION_VJP, "plain, window", .S = 1, .T = 270, .B = 1, .H = 1, .K = 1, .h = 4, .window = 150, .cap = 2.0},
+        {OP_ATTENTION_VJP, "short", .S = 2, .T = 20, .B = 2, .H = 4, .K = 2, .h = 32},
+        {OP_ATTENTION_VJP, "long", .S = 1, .T = 270, .B = 1, .H = 2, .K = 2, .h = 32, .cap = 2.0},
+    };
+    const size_t whole = attention_vjp_prob_bytes;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct outputs at_once = vjp_of(&cases[i], fast_cuda());
+        const size_t T = (size_t)(cases[i].T + 15) / 16 * 16, pair = 16 * T * T * (size_t)(cases[i].H / cases[i].K);
+        for (int piece = 0; piece < 2; piece++) {
+            attention_vjp_prob_bytes = piece == 0 ? pair : 1;
+            struct outputs out = vjp_of(&cases[i], fast_cuda());
+            cr_expect(outputs_same(&at_once, &out), "%s: %zu bytes", cases[i].name, attention_vjp_prob_bytes);
+            outputs_free(&out);
+        }
+        attention_vjp_prob_bytes = whole;
+        outputs_free(&at_once);
+    }
+    data_free();
+}
+
+/* What is planned for a prompt holds each shorter one, whatever form that takes. */
+Test(attention, cuda_scratch_grows_with_the_prompt)
+{
+    static const size_t limits[] = {227 << 10, 163 << 10, 99 << 10};
+    static const int sizes[] = {32, 64, 80, 96, 100, 128, 256};
+    for (int l = 0; l < 3; l++) {
+        struct rig rig;
+        simt_settings.shared_limit = limits[l];
+        rig_open(&rig, fast_cuda(), 1);
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            size_t before = 0;
+            for (int T = 1; T < 300; T++) {
+                const size_t bytes = rig.ops->attention_vjp_scratch(rig.device, 1, T, 7, 8, 2, sizes[i]);
+                cr_expect(le(sz, before, bytes), "h = %d, T = %d, %zu bytes of shared memory", sizes[i], T, limits[l]);
+                before = bytes;
+            }
+        }
+        rig_close(&rig);
+    }
+}
+#endif

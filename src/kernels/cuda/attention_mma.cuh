@@ -128,27 +128,37 @@ struct prob_tile {
     size_t term, slope;
     int ld;
 };
-/* P in its terms, and the matrix that multiplies dP - D: P or, capped, the slope's. w[r] is the pair of fragment register r. */
+/* P as A fragments in its terms, and the matrix that multiplies dP - D, the slope's (P without a cap); packed, for registers' sake. */
 template <int TERMS>
-JSC_DEVICE void load_probs(const prob_tile &t, uint32_t p[TERMS][4], float w[4][2])
+struct prob_fragments {
+    uint32_t p[TERMS][4], slope[TERMS][4];
+};
+template <int TERMS>
+JSC_DEVICE prob_fragments<TERMS> load_probs(const prob_tile &t)
 {
-    uint32_t s[TERMS][4];
+    prob_fragments<TERMS> f;
 #pragma unroll
     for (int term = 0; term < TERMS; term++) {
-        load_fragment(p[term], t.p + term * t.term, t.ld);
+        load_fragment(f.p[term], t.p + term * t.term, t.ld);
         if (t.slope > 0) {
-            load_fragment(s[term], t.p + t.slope + term * t.term, t.ld);
+            load_fragment(f.slope[term], t.p + t.slope + term * t.term, t.ld);
         } else {
 #pragma unroll
             for (int r = 0; r < 4; r++)
-                s[term][r] = p[term][r];
+                f.slope[term][r] = f.p[term][r];
         }
     }
-#pragma unroll
-    for (int r = 0; r < 4; r++) {
-        w[r][0] = bf16x2_low(s[0][r]) + (TERMS == 2 ? bf16x2_low(s[TERMS - 1][r]) : 0.0f);
-        w[r][1] = bf16x2_high(s[0][r]) + (TERMS == 2 ? bf16x2_high(s[TERMS - 1][r]) : 0.0f);
-    }
+    return f;
+}
+
+/* dS of fragment register r, packed: slope o (dP - D) for its two elements. */
+template <int TERMS>
+JSC_DEVICE uint32_t score_gradient(const prob_fragments<TERMS> &f, int r, const float dp[2], float low_D, float high_D)
+{
+    float low = bf16x2_low(f.slope[0][r]), high = bf16x2_high(f.slope[0][r]);
+    if (TERMS == 2)
+        low += bf16x2_low(f.slope[TERMS - 1][r]), high += bf16x2_high(f.slope[TERMS - 1][r]);
+    return bf16x2_of(low * (dp[0] - low_D), high * (dp[1] - high_D));
 }
 
 /* dk and dv of a strip of keys. */
@@ -157,20 +167,20 @@ struct key_sums {
     float dk[h / 8][4], dv[h / 8][4];
 };
 
-/* 16 keys by 16 queries: dS^T = w o (dP^T - D) packed as an A fragment; dv += P^T dO; dk += dS^T q.
+/* 16 keys by 16 queries: dS^T = slope o (dP^T - D), packed as an A fragment; dv += P^T dO; dk += dS^T q.
  * dp: dP^T; dout, q: the 16 queries' rows in shared memory, q's second term q_term elements further; D: of these queries, shared */
 template <int h, int TERMS>
-JSC_DEVICE void pull_keys(key_sums<h> &sums, uint32_t ds[4], const float dp[2][4], const uint32_t p[TERMS][4], const float w[4][2],
-                          const bf16 *dout, const bf16 *q, int q_term, const float *D)
+JSC_DEVICE void pull_keys(key_sums<h> &sums, uint32_t ds[4], const float dp[2][4], const prob_fragments<TERMS> &f, const bf16 *dout,
+                          const bf16 *q, int q_term, const float *D)
 {
 #pragma unroll
     for (int r = 0; r < 4; r++) {
-        const float *pair = dp[r >> 1] + 2 * (r & 1), *shift = D + 8 * (r >> 1) + mma_pair();
-        ds[r] = bf16x2_of(w[r][0] * (pair[0] - shift[0]), w[r][1] * (pair[1] - shift[1]));
+        const float *shift = D + 8 * (r >> 1) + mma_pair();
+        ds[r] = score_gradient<TERMS>(f, r, dp[r >> 1] + 2 * (r & 1), shift[0], shift[1]);
     }
 #pragma unroll
     for (int term = 0; term < TERMS; term++) {
-        product_over_rows<h, h>(sums.dv, p[term], dout);
+        product_over_rows<h, h>(sums.dv, f.p[term], dout);
         product_over_rows<h, h>(sums.dk, ds, q + term * q_term);
     }
 }

@@ -51,7 +51,7 @@ JSC_KERNEL_BOUNDED(long_keys, 2 * KEYS, (h <= 64 ? 256 / KEYS : 1))(const attent
     typedef keys_form<h, KEYS, TERMS> form;
     const int b = (int)blockIdx.x, j0 = p.key0 + (int)blockIdx.y * KEYS, pair = p.pair0 + (int)blockIdx.z, s = pair / a.K, g = pair % a.K;
     const int group = a.H / a.K, live = a.last ? a.last[b] + 1 : a.T, end = attention_end_query(j0 + KEYS - 1, a.window, live);
-    const int tiles = end > j0 ? (end - j0 + STEP - 1) / STEP : 0, key = j0 + (int)threadIdx.x / 32 * 16;
+    const int key = j0 + (int)threadIdx.x / 32 * 16;
     const int end_strip = attention_end_query(key + 15, a.window, live);
     const size_t W = (size_t)(a.H + 2 * a.K) * h, row = (size_t)s * a.T + j0;
     JSC_DYN_SMEM(shared);
@@ -60,30 +60,32 @@ JSC_KERNEL_BOUNDED(long_keys, 2 * KEYS, (h <= 64 ? 256 / KEYS : 1))(const attent
     key_sums<h> sums;
     clear<h / 8>(sums.dk);
     clear<h / 8>(sums.dv);
-    for (int term = 0; term < TERMS && tiles > 0; term++)
+    for (int term = 0; term < TERMS && j0 < end; term++)
         fetch_rows<h, form::THREADS>(in.v + term * KEYS * form::LD, a.terms + ((size_t)term * a.S * a.T + row) * W + (size_t)(a.H + a.K + g) * h, W,
                                      a.T - j0, KEYS);
-    if (tiles > 0)
+    if (j0 < end)
         fetch_queries<h, KEYS, TERMS>(a, in, 0, s, b, g * group, j0);
-    for (int step = 0; step < group * tiles; step++) {
-        const int m = step / tiles, i0 = j0 + step % tiles * STEP, which = step % 2, next = step + 1;
+    for (int m = 0, i0 = j0, which = 0; m < group && j0 < end; which ^= 1) {
         cp_async_wait<0>();
         __syncthreads(); /* every thread's copies have come; the other buffer is read */
-        if (next < group * tiles)
-            fetch_queries<h, KEYS, TERMS>(a, in, next % 2, s, b, g * group + next / tiles, j0 + next % tiles * STEP);
+        const bool ends = i0 + STEP >= end;
+        const int next_m = ends ? m + 1 : m, next_i = ends ? j0 : i0 + STEP;
+        if (next_m < group)
+            fetch_queries<h, KEYS, TERMS>(a, in, which ^ 1, s, b, g * group + next_m, next_i);
         const bf16 *matrix = (const bf16 *)p.by_key + probs_unit(p, (int)blockIdx.z * group + m) + (size_t)(key - p.key0) * p.queries;
         for (int i = max(i0, key); i < min(i0 + STEP, end_strip); i += 16) {
             const int at = i - i0;
             const prob_tile tile = {matrix + i - p.query0, p.term, p.slope, p.queries};
-            uint32_t weights[TERMS][4], gradient[4];
-            float w[4][2], dp[2][4] = {};
-            load_probs<TERMS>(tile, weights, w);
+            const prob_fragments<TERMS> probs = load_probs<TERMS>(tile);
+            uint32_t gradient[4];
+            float dp[2][4] = {};
 #pragma unroll
             for (int term = 0; term < TERMS; term++)
                 product_over_h<h>(dp, in.v + (term * KEYS + key - j0) * form::LD, in.dout + which * form::ROWS + at * form::LD);
-            pull_keys<h, TERMS>(sums, gradient, dp, weights, w, in.dout + which * form::ROWS + at * form::LD,
+            pull_keys<h, TERMS>(sums, gradient, dp, probs, in.dout + which * form::ROWS + at * form::LD,
                                 in.q + which * TERMS * form::ROWS + at * form::LD, form::ROWS, in.D + which * STEP + at);
         }
+        m = next_m, i0 = next_i;
     }
     if (key < a.T) {
         bf16 *const out = (bf16 *)a.dqkv + (((size_t)s * a.T + key) * a.B + b) * W + (size_t)(a.H + g) * h;
@@ -121,17 +123,15 @@ JSC_DEVICE void pull_query_strip(float dq[h / 8][4], const uint32_t dout[h / 16]
                                  const bf16 *v)
 {
     typedef queries_form<h, TERMS> form;
-    uint32_t weights[TERMS][4], ds[4];
-    float w[4][2], dp[2][4] = {};
-    load_probs<TERMS>(tile, weights, w);
+    const prob_fragments<TERMS> probs = load_probs<TERMS>(tile);
+    uint32_t ds[4];
+    float dp[2][4] = {};
 #pragma unroll
     for (int term = 0; term < TERMS; term++)
         product_over_h<h>(dp, dout, v + term * form::ROWS);
 #pragma unroll
-    for (int r = 0; r < 4; r++) {
-        const float *pair = dp[r >> 1] + 2 * (r & 1);
-        ds[r] = bf16x2_of(w[r][0] * (pair[0] - shift[r & 1]), w[r][1] * (pair[1] - shift[r & 1]));
-    }
+    for (int r = 0; r < 4; r++)
+        ds[r] = score_gradient<TERMS>(probs, r, dp[r >> 1] + 2 * (r & 1), shift[r & 1], shift[r & 1]);
 #pragma unroll
     for (int term = 0; term < TERMS; term++)
         product_over_rows<h, h>(dq, ds, k + term * form::ROWS);

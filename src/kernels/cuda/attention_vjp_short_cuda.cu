@@ -14,6 +14,13 @@
  * Tried (prototype): v in registers at h = 128 and dq in one piece there: spills; two blocks an SM by launch bounds: spills. */
 #include "attention_mma.cuh"
 
+/* Blocks an SM that the registers of h = 64 and TT = 64 are held to; capability 12.0 has shared memory for one. */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+enum { SMALL_BLOCKS = 1 };
+#else
+enum { SMALL_BLOCKS = 3 };
+#endif
+
 template <int h, int TT, int TERMS>
 struct short_form {
     static constexpr int THREADS = 2 * TT, LD = h + 8, DS_LD = TT + 8, TILE_SIZE = TT * LD;
@@ -25,28 +32,28 @@ struct short_form {
 
 /* Where one block reads and writes; rows are tokens of its sequence. */
 struct short_place {
-    int s, b, g, group, strips, live; /* strips of 16 tokens; those whose queries have a cotangent */
-    size_t W, row0;
+    int b, g, group, strips, live; /* strips of 16 tokens; those whose queries have a cotangent */
+    int W, row0;
 };
 JSC_DEVICE short_place place_of(const attention_vjp_args &a, const attention_probs &p)
 {
-    const int pair = p.pair0 + (int)blockIdx.y, s = pair / a.K, b = (int)blockIdx.x;
+    const int pair = p.pair0 + (int)blockIdx.y, b = (int)blockIdx.x;
     const int live = a.last ? a.last[b] + 1 : a.T;
-    return {s, b, pair % a.K, a.H / a.K, (a.T + 15) / 16, (live + 15) / 16, (size_t)(a.H + 2 * a.K) * a.h, (size_t)s * a.T};
+    return {b, pair % a.K, a.H / a.K, (a.T + 15) / 16, (live + 15) / 16, (a.H + 2 * a.K) * a.h, pair / a.K * a.T};
 }
 
 /* A row of qkv's terms at a head counted through q, k and v; of dO; of dqkv. */
 JSC_DEVICE const bf16 *terms_at(const attention_vjp_args &a, const short_place &at, int term, int head)
 {
-    return a.terms + ((size_t)term * a.S * a.T + at.row0) * at.W + (size_t)head * a.h;
+    return a.terms + ((size_t)term * a.S * a.T + at.row0) * at.W + head * a.h;
 }
 JSC_DEVICE const bf16 *dout_at(const attention_vjp_args &a, const short_place &at, int n)
 {
-    return (const bf16 *)a.dout + ((at.row0 * a.B + at.b) * a.H + n) * a.h;
+    return (const bf16 *)a.dout + (((size_t)at.row0 * a.B + at.b) * a.H + n) * a.h;
 }
 JSC_DEVICE bf16 *dqkv_at(const attention_vjp_args &a, const short_place &at, int strip, int head)
 {
-    return (bf16 *)a.dqkv + ((at.row0 + 16 * strip) * a.B + at.b) * at.W + (size_t)head * a.h;
+    return (bf16 *)a.dqkv + ((size_t)(at.row0 + 16 * strip) * a.B + at.b) * at.W + head * a.h;
 }
 
 /* D of the block's head: two threads a row, each half of the columns. */
@@ -55,6 +62,7 @@ JSC_DEVICE void row_dots(float *D, const bf16 *dout, const float *o, size_t stri
 {
     const int r = (int)threadIdx.x / 2, first = (int)threadIdx.x % 2 * (h / 2);
     float sum = 0.0f;
+#pragma unroll(h <= 64 ? 4 : 1) /* where dk and dv leave the registers for it */
     for (int c = first; r < rows && c < first + h / 2; c += 8) {
         const vec<bf16, 8> x = load_vec<8>(dout + r * (h + 8) + c);
         const vec<float, 4> low = load_vec<4>(o + r * stride + c), high = load_vec<4>(o + r * stride + c + 4);
@@ -84,18 +92,18 @@ JSC_DEVICE void pull_queries(const attention_vjp_args &a, const short_place &at,
             for (int term = 0; term < TERMS; term++)
                 product_over_rows<h, form::DQ_COLUMNS>(dq, x, k + term * form::TILE_SIZE + 16 * key * form::LD + c0);
         }
-        write_strip<form::DQ_COLUMNS>(dqkv_at(a, at, strip, n) + c0, a.B * at.W, a.T - 16 * strip, dq, a.scale);
+        write_strip<form::DQ_COLUMNS>(dqkv_at(a, at, strip, n) + c0, (size_t)a.B * at.W, a.T - 16 * strip, dq, a.scale);
     }
 }
 
 template <int h, int TT, int TERMS>
-JSC_KERNEL_BOUNDED(short_prompt, 2 * TT, (h == 64 && TT == 64 ? 3 : 1))(const attention_vjp_args a, const attention_probs p)
+JSC_KERNEL_BOUNDED(short_prompt, 2 * TT, (h == 64 && TT == 64 ? SMALL_BLOCKS : 1))(const attention_vjp_args a, const attention_probs p)
 {
     typedef short_form<h, TT, TERMS> form;
     const short_place at = place_of(a, p);
     const int warp = (int)threadIdx.x / 32, strip = TT == 128 && warp >= 4 ? 11 - warp : warp, rows = 16 * at.strips;
     const int end = min(at.live, (attention_end_query(16 * strip + 15, a.window, a.T) + 15) / 16);
-    const size_t out_width = (size_t)a.H * h;
+    const int out_width = a.H * h;
     JSC_DYN_SMEM(shared);
     bf16 *const k = JSC_PART(shared, bf16, TERMS * form::TILE_SIZE), *const q = JSC_PART(shared, bf16, TERMS * form::TILE_SIZE);
     bf16 *const dout = JSC_PART(shared, bf16, form::TILE_SIZE);
@@ -111,14 +119,14 @@ JSC_KERNEL_BOUNDED(short_prompt, 2 * TT, (h == 64 && TT == 64 ? 3 : 1))(const at
         const bf16 *value = terms_at(a, at, term, a.H + a.K + at.g);
         fetch_rows<h, form::THREADS>(k + term * form::TILE_SIZE, terms_at(a, at, term, a.H + at.g), at.W, a.T, rows);
         if (form::V_IN_REGISTERS)
-            load_strip<h>(strip_v[term], value + (strip < at.strips ? 16 * strip * at.W : 0), at.W, a.T - 16 * strip);
+            load_strip<h>(strip_v[term], value + (strip < at.strips ? 16 * strip * (size_t)at.W : 0), at.W, a.T - 16 * strip);
         else
             fetch_rows<h, form::THREADS>(v + term * form::TILE_SIZE, value, at.W, a.T, rows);
     }
     for (int m = 0; m <= at.group; m++) { /* loads of head m beside dq of head m - 1 */
         const int n = at.g * at.group + m;
         if (m < at.group) {
-            fetch_rows<h, form::THREADS>(dout, dout_at(a, at, n), a.B * out_width, a.T, rows);
+            fetch_rows<h, form::THREADS>(dout, dout_at(a, at, n), (size_t)a.B * out_width, a.T, rows);
 #pragma unroll
             for (int term = 0; term < TERMS; term++)
                 fetch_rows<h, form::THREADS>(q + term * form::TILE_SIZE, terms_at(a, at, term, n), at.W, a.T, rows);
@@ -130,15 +138,15 @@ JSC_KERNEL_BOUNDED(short_prompt, 2 * TT, (h == 64 && TT == 64 ? 3 : 1))(const at
             break;
         cp_async_wait<0>();
         __syncthreads(); /* every thread's copies have come; dS of the head before is read */
-        row_dots<h>(D, dout, a.o + (at.row0 * a.H + n) * h, out_width, a.T);
+        row_dots<h>(D, dout, a.o + ((size_t)at.row0 * a.H + n) * h, out_width, a.T);
         __syncthreads(); /* D is written */
         const prob_tile tile = {(const bf16 *)p.by_key + probs_unit(p, (int)blockIdx.y * at.group + m), p.term, p.slope, p.queries};
         for (int query = strip; query < end; query++) {
             prob_tile here = tile;
             here.p += (size_t)16 * strip * tile.ld + 16 * query;
-            uint32_t weights[TERMS][4], gradient[4];
-            float w[4][2], dp[2][4] = {};
-            load_probs<TERMS>(here, weights, w);
+            const prob_fragments<TERMS> probs = load_probs<TERMS>(here);
+            uint32_t gradient[4];
+            float dp[2][4] = {};
             const bf16 *rows_dout = dout + 16 * query * form::LD, *rows_q = q + 16 * query * form::LD;
 #pragma unroll
             for (int term = 0; term < TERMS; term++) {
@@ -147,7 +155,7 @@ JSC_KERNEL_BOUNDED(short_prompt, 2 * TT, (h == 64 && TT == 64 ? 3 : 1))(const at
                 else
                     product_over_h<h>(dp, v + term * form::TILE_SIZE + 16 * strip * form::LD, rows_dout);
             }
-            pull_keys<h, TERMS>(sums, gradient, dp, weights, w, rows_dout, rows_q, form::TILE_SIZE, D + 16 * query);
+            pull_keys<h, TERMS>(sums, gradient, dp, probs, rows_dout, rows_q, form::TILE_SIZE, D + 16 * query);
 #pragma unroll
             for (int r = 0; r < 4; r++)
                 *(uint32_t *)(ds + (16 * strip + mma_group() + 8 * (r & 1)) * form::DS_LD + 16 * query + mma_pair() + 8 * (r >> 1)) = gradient[r];
@@ -155,8 +163,8 @@ JSC_KERNEL_BOUNDED(short_prompt, 2 * TT, (h == 64 && TT == 64 ? 3 : 1))(const at
         __syncthreads(); /* dS is written; dO and q are read */
     }
     if (strip < at.strips) {
-        write_strip<h>(dqkv_at(a, at, strip, a.H + at.g), a.B * at.W, a.T - 16 * strip, sums.dk, a.scale);
-        write_strip<h>(dqkv_at(a, at, strip, a.H + a.K + at.g), a.B * at.W, a.T - 16 * strip, sums.dv, 1.0f);
+        write_strip<h>(dqkv_at(a, at, strip, a.H + at.g), (size_t)a.B * at.W, a.T - 16 * strip, sums.dk, a.scale);
+        write_strip<h>(dqkv_at(a, at, strip, a.H + a.K + at.g), (size_t)a.B * at.W, a.T - 16 * strip, sums.dv, 1.0f);
     }
 }
 
