@@ -138,8 +138,8 @@ static const struct op_case op_cases[] = {
     {OP_HEAD_VJP, "contrast", .B = 3, .d = 16, .V = 9, .n = 2},
     {OP_HEAD_VJP, "all rows", .B = 2, .d = 24, .V = 301, .n = 301},
     {OP_HEAD_VJP, "wide", .B = 3, .d = 2056, .V = 12, .n = 3},
-    {OP_HEAD_VJP, "several segments", .B = 9, .d = 33, .V = 40, .n = 700},
-    {OP_HEAD_VJP, "longer than a launch", .B = 2, .d = 8, .V = 9, .n = 140000},
+    {OP_HEAD_VJP, "several segments", .B = 9, .d = 33, .V = 40, .n = 300},
+    {OP_HEAD_VJP, "longer than a launch", .B = 3, .d = 8, .V = 9, .n = 24000},
     {OP_HEAD_VJP, "smollm2, log-probability", .B = 4, .d = 576, .V = 4096, .n = 4096, .real = true},
 
     {OP_MATMUL_VJP, "1 x 1 x 1", .T = 1, .B = 1, .d = 1, .f = 1},
@@ -166,10 +166,10 @@ static const struct op_case op_cases[] = {
     {OP_NORM_VJP, "many right-hand sides", .T = 2, .B = 37, .d = 64},
     {OP_NORM_VJP, "two pieces a lane, slabs", .S = 2, .T = 2, .B = 5, .d = 400, .slab = 2},
     {OP_NORM_VJP, "four pieces a lane, odd", .T = 2, .B = 3, .d = 1023, .norm = NORM_LAYER},
-    {OP_NORM_VJP, "a block, odd", .T = 2, .B = 37, .d = 1031},
+    {OP_NORM_VJP, "a block, odd", .T = 2, .B = 17, .d = 1031},
     {OP_NORM_VJP, "a block, slabs", .T = 2, .B = 5, .d = 2048, .norm = NORM_LAYER, .slab = 3},
     {OP_NORM_VJP, "a large block, top", .S = 2, .T = 3, .B = 2, .d = 2056, .live = LIVE_TOP},
-    {OP_NORM_VJP, "two pieces a thread", .T = 1, .B = 25, .d = 4104, .norm = NORM_LAYER},
+    {OP_NORM_VJP, "two pieces a thread", .T = 1, .B = 17, .d = 4104, .norm = NORM_LAYER},
     {OP_NORM_VJP, "four pieces a thread", .T = 1, .B = 2, .d = 16384},
     {OP_NORM_VJP, "smollm2", .T = 23, .B = 64, .d = 576, .real = true},
 
@@ -248,7 +248,7 @@ static const struct op_case op_cases[] = {
     {OP_FISHER_ROWS, "one token", .d = 8, .V = 4, .n = 1},
     {OP_FISHER_ROWS, "odd", .d = 33, .V = 50, .n = 17},
     {OP_FISHER_ROWS, "slope", .d = 24, .V = 64, .n = 64, .slope = true},
-    {OP_FISHER_ROWS, "several segments, slope", .d = 17, .V = 640, .n = 600, .slope = true},
+    {OP_FISHER_ROWS, "several segments, slope", .d = 17, .V = 320, .n = 300, .slope = true},
     {OP_FISHER_ROWS, "wide", .d = 2056, .V = 30, .n = 20},
     {OP_FISHER_ROWS, "smollm2", .d = 576, .V = 4096, .n = 2000, .real = true},
 
@@ -256,7 +256,7 @@ static const struct op_case op_cases[] = {
     {OP_GRAM, "odd", .d = 33, .n = 17},
     {OP_GRAM, "more rows than columns", .d = 16, .n = 129},
     {OP_GRAM, "tiles", .d = 130, .n = 37},
-    {OP_GRAM, "strips", .d = 1100, .n = 3},
+    {OP_GRAM, "strips", .d = 520, .n = 3},
     {OP_GRAM, "smollm2", .d = 576, .n = 2000, .real = true},
 
     {OP_FISHER_APPLY, "one", .B = 1, .d = 1, .n = 1},

@@ -16,7 +16,7 @@
 
 struct centre_args {
     const void *w, *w_low;
-    int d;
+    size_t d;
     const int32_t *ids;
     const double *p, *slope, *mu;
     float *wc;
@@ -24,25 +24,26 @@ struct centre_args {
 };
 
 /* wc[i] = sqrt(p_i) (s_i w_i - mu) and the squares of the row as stored. Grid: a block per row. */
-template <class W, bool VECTOR>
+template <class W, bool VECTOR, int THREADS>
 JSC_KERNEL(centre_rows)(centre_args a)
 {
-    const size_t i = blockIdx.x, d = (size_t)a.d;
+    const size_t i = blockIdx.x;
+    const int d = (int)a.d;
     const double root = sqrt(a.p[i]), slope = a.slope ? a.slope[i] : 1.0;
     double ss = 0.0;
-    for (int c = PIECE * (int)threadIdx.x; c < a.d; c += PIECE * FISHER_THREADS) {
+    for (int c = PIECE * (int)threadIdx.x; c < d; c += PIECE * THREADS) {
         double w[PIECE];
         float x[PIECE];
-        load_weight<VECTOR>((const W *)a.w, (const W *)a.w_low, (size_t)a.ids[i] * d, c, a.d, w);
+        load_weight<VECTOR>((const W *)a.w, (const W *)a.w_low, (size_t)a.ids[i] * a.d, c, d, w);
 #pragma unroll
         for (int e = 0; e < PIECE; e++) {
-            const double mu = c + e < a.d ? a.mu[c + e] : 0.0;
+            const double mu = c + e < d ? a.mu[c + e] : 0.0;
             x[e] = (float)(root * (slope * w[e] - mu));
             ss += (double)x[e] * (double)x[e];
         }
-        store_piece<VECTOR>(a.wc + i * d, c, a.d, x);
+        store_piece<VECTOR>(a.wc + i * a.d, c, d, x);
     }
-    ss = block_sum<FISHER_THREADS>(ss);
+    ss = team_sum<THREADS>(ss);
     if (threadIdx.x == 0)
         a.squares[i] = ss;
 }
@@ -61,10 +62,12 @@ JSC_KERNEL_BOUNDED(sum_all, FISHER_THREADS, 0)(double *out, const double *x, siz
 template <class W>
 static cudaError_t launch_centre(const centre_args &a, size_t n, cudaStream_t stream)
 {
-    const size_t d = (size_t)a.d;
-    if (in_pieces(d, a.w) && in_pieces(d, a.w_low) && in_pieces(d, a.wc))
-        return JSC_LAUNCH((centre_rows<W, true>), (unsigned)n, FISHER_THREADS, 0, stream, a);
-    return JSC_LAUNCH((centre_rows<W, false>), (unsigned)n, FISHER_THREADS, 0, stream, a);
+    const bool vector = in_pieces(a.d, a.w) && in_pieces(a.d, a.w_low) && in_pieces(a.d, a.wc);
+    if (a.d <= 32 * PIECE)
+        return vector ? JSC_LAUNCH((centre_rows<W, true, 32>), (unsigned)n, 32, 0, stream, a)
+                      : JSC_LAUNCH((centre_rows<W, false, 32>), (unsigned)n, 32, 0, stream, a);
+    return vector ? JSC_LAUNCH((centre_rows<W, true, FISHER_THREADS>), (unsigned)n, FISHER_THREADS, 0, stream, a)
+                  : JSC_LAUNCH((centre_rows<W, false, FISHER_THREADS>), (unsigned)n, FISHER_THREADS, 0, stream, a);
 }
 
 /* Rows first .. first+n-1. */
@@ -79,7 +82,7 @@ static jsc_status centre_some(struct jsc_stream *stream, const struct op_fisher_
     if (op->slope)
         TRY(cuda_stage(stream, op->slope + first, n * sizeof *op->slope, &slope, error));
     a.ids = (const int32_t *)ids, a.p = (const double *)p, a.slope = (const double *)slope;
-    a.wc += first * (size_t)a.d, a.squares += first;
+    a.wc += first * a.d, a.squares += first;
     TRY(cuda_check(cuda_fast(stream) ? launch_centre<bf16>(a, n, cuda_handle(stream)) : launch_centre<float>(a, n, cuda_handle(stream)),
                    "fisher_rows", error));
 done:
@@ -108,7 +111,7 @@ extern "C" jsc_status fisher_rows_cuda(struct jsc_stream *stream, const struct o
     {
         double *const mu = (double *)((char *)scratch + sums_bytes), *const trace = mu + d, *const squares = mu + head;
         const struct row_sums sums = {1, start, op->ids, op->p, op->slope, w, mu, true, scratch};
-        const centre_args a = {w->w, w->w_low, (int)d, NULL, NULL, NULL, mu, (float *)op->wc, squares};
+        const centre_args a = {w->w, w->w_low, d, NULL, NULL, NULL, mu, (float *)op->wc, squares};
         TRY(row_sums(stream, &sums, error));
         for (size_t first = 0; first < op->n; first += FISHER_ROWS)
             TRY(centre_some(stream, op, first, op->n - first < FISHER_ROWS ? op->n - first : FISHER_ROWS, a, error));
@@ -124,7 +127,7 @@ done:
 #define GRAM_TILE  64 /* rows and columns of a block's tile of the result, 4 x 4 a thread */
 #define GRAM_DEPTH 16 /* rows of wc at once */
 #define GRAM_OWN   (GRAM_DEPTH * GRAM_TILE / 256)
-#define GRAM_BYTES ((size_t)8 << 20) /* of a strip: 256 blocks */
+#define GRAM_STRIP 512 /* rows of the result in scratch at once */
 
 /* A thread's elements of GRAM_DEPTH rows from i0, columns c0 .. c0+63; zeros outside. */
 JSC_DEVICE void load_gram_tile(float own[GRAM_OWN], const float *wc, size_t i0, size_t n, int c0, int d)
@@ -190,8 +193,7 @@ JSC_KERNEL_BOUNDED(gram_strip, 256, 2)(double *out, const float *wc, size_t n, i
 /* Rows of the result at once. */
 static size_t gram_rows(size_t d)
 {
-    const size_t tiles = GRAM_BYTES / (GRAM_TILE * d * sizeof(double)), strip = GRAM_TILE * (tiles > 0 ? tiles : 1);
-    return strip < d ? strip : d;
+    return d < GRAM_STRIP ? d : GRAM_STRIP;
 }
 
 extern "C" size_t operation_scratch_cuda(size_t d)
@@ -257,10 +259,10 @@ JSC_DEVICE uint32_t sign_bit(uint64_t seed, uint64_t stream, uint64_t index)
 struct probe_args {
     size_t n;
     int count, d;
-    bool more; /* adds to out: a list longer than one launch's */
     uint64_t seed, first;
     const int32_t *ids;
     const float *wc;
+    const float *before; /* NULL, or out: a list longer than one launch's goes on */
     float *out;
 };
 
@@ -299,14 +301,14 @@ JSC_KERNEL_BOUNDED(probe, PROBE_THREADS, 0)(probe_args a)
 #pragma unroll
     for (int j = 0; j < PROBES; j++)
         if (j0 + j < a.count && c < a.d) {
-            float *const out = a.out + (size_t)(j0 + j) * d + (size_t)c;
+            const size_t at = (size_t)(j0 + j) * d + (size_t)c;
             vec<float, N> v = {};
-            if (a.more)
-                v = load_vec<N>(out);
+            if (a.before)
+                v = load_vec<N>(a.before + at);
 #pragma unroll
             for (int e = 0; e < N; e++)
                 v.v[e] += sum[j][e];
-            store_vec(out, v);
+            store_vec(a.out + at, v);
         }
 }
 
@@ -320,7 +322,7 @@ static cudaError_t launch_probe(const probe_args &a, cudaStream_t stream)
 extern "C" jsc_status probes_cuda(struct jsc_stream *stream, const struct op_probes *op, jsc_error *error)
 {
     const bool vector = op->d % 4 == 0 && (uintptr_t)op->wc % 16 == 0 && (uintptr_t)op->out % 16 == 0;
-    probe_args a = {0, op->count, op->d, false, op->seed, op->first, NULL, (const float *)op->wc, (float *)op->out};
+    probe_args a = {0, op->count, op->d, op->seed, op->first, NULL, NULL, NULL, (float *)op->out};
     jsc_status status = JSC_OK;
     size_t first = 0;
 
@@ -330,7 +332,8 @@ extern "C" jsc_status probes_cuda(struct jsc_stream *stream, const struct op_pro
         a.n = op->n - first < PROBE_MOST_IDS ? op->n - first : PROBE_MOST_IDS;
         if (a.n > 0)
             TRY(cuda_stage(stream, op->ids + first, a.n * sizeof *op->ids, &ids, error));
-        a.ids = (const int32_t *)ids, a.wc = (const float *)op->wc + first * (size_t)op->d, a.more = first > 0;
+        a.ids = (const int32_t *)ids, a.wc = (const float *)op->wc + first * (size_t)op->d;
+        a.before = first > 0 ? a.out : NULL;
         TRY(cuda_check(vector ? launch_probe<4>(a, cuda_handle(stream)) : launch_probe<1>(a, cuda_handle(stream)), "probes", error));
         first += a.n;
     } while (first < op->n);

@@ -45,9 +45,8 @@ JSC_DEVICE void activate(float g, float *act, float *slope)
 struct gate_args {
     size_t n;
     int f, per_row; /* columns; threads of a row */
-    bool gated;
     const float *gu;
-    float *a, *c1, *c2;
+    float *a, *c1, *c2; /* c2 NULL: plain */
 };
 
 /* Grid: a thread per N elements of a row. */
@@ -58,22 +57,23 @@ JSC_KERNEL(gate)(gate_args p)
     if (row >= p.n)
         return;
     const size_t f = (size_t)p.f, j = N * (size_t)(id % (unsigned)p.per_row), at = row * f + j;
-    const float *const from = p.gu + row * (p.gated ? 2 * f : f) + j;
+    const bool gated = p.c2 != NULL;
+    const float *const from = p.gu + row * (gated ? 2 * f : f) + j;
     const vec<float, N> g = load_vec<N>(from);
     vec<float, N> u = {}, a, c1, c2;
-    if (p.gated)
+    if (gated)
         u = load_vec<N>(from + f);
 #pragma unroll
     for (int i = 0; i < N; i++) {
         float act, slope;
         activate<ACT>(g.v[i], &act, &slope);
-        a.v[i] = p.gated ? act * u.v[i] : act;
-        c1.v[i] = p.gated ? slope * u.v[i] : slope;
+        a.v[i] = gated ? act * u.v[i] : act;
+        c1.v[i] = gated ? slope * u.v[i] : slope;
         c2.v[i] = act;
     }
     store_vec(p.a + at, a);
     store_vec(p.c1 + at, c1);
-    if (p.gated)
+    if (gated)
         store_vec(p.c2 + at, c2);
 }
 
@@ -104,7 +104,7 @@ extern "C" jsc_status gate_cuda(struct jsc_stream *stream, const struct op_gate 
 {
     const size_t f = (size_t)op->f;
     const bool vector = in_fours(f, op->gu) && in_fours(f, op->a) && in_fours(f, op->c1) && in_fours(f, op->gated ? op->c2 : NULL);
-    const gate_args p = {op->n, op->f, 0, op->gated, (const float *)op->gu, (float *)op->a, (float *)op->c1, (float *)op->c2};
+    const gate_args p = {op->n, op->f, 0, (const float *)op->gu, (float *)op->a, (float *)op->c1, op->gated ? (float *)op->c2 : NULL};
     const jsc_status status = cuda_enter(stream, error);
     if (status != JSC_OK || op->n == 0)
         return status;
@@ -118,10 +118,9 @@ struct gate_vjp_args {
     size_t n;
     unsigned units; /* threads: (group, share, piece of columns), the last fastest */
     int group;      /* rows that share a token: B, or 1 with tok */
-    int shares, pieces, f;
-    bool gated;
+    int shares, f;
     const int32_t *tok;
-    const float *c1, *c2;
+    const float *c1, *c2; /* c2 NULL: plain */
     const void *da;
     void *dgu;
 };
@@ -132,15 +131,15 @@ JSC_KERNEL_BOUNDED(gate_vjp, GATE_THREADS, 0)(gate_vjp_args a)
     const unsigned id = blockIdx.x * GATE_THREADS + threadIdx.x;
     if (id >= a.units)
         return;
-    const unsigned team = id / (unsigned)a.pieces, group = team / (unsigned)a.shares;
-    const int c = PIECE * (int)(id % (unsigned)a.pieces), share = (int)(team % (unsigned)a.shares);
-    const size_t first = (size_t)group * (size_t)a.group, f = (size_t)a.f, width = a.gated ? 2 * f : f;
+    const unsigned pieces = (unsigned)(a.f + PIECE - 1) / PIECE, team = id / pieces, group = team / (unsigned)a.shares;
+    const int c = PIECE * (int)(id % pieces), share = (int)(team % (unsigned)a.shares);
+    const size_t first = (size_t)group * (size_t)a.group, f = (size_t)a.f, width = a.c2 ? 2 * f : f;
     const int rows = (int)min((size_t)a.group, a.n - first), each = (rows + a.shares - 1) / a.shares;
     const size_t begin = first + (size_t)min(share * each, rows), end = first + (size_t)min((share + 1) * each, rows);
     const size_t at = (a.tok ? (size_t)a.tok[first] : group) * f;
     float c1[PIECE], c2[PIECE] = {};
     load_piece<VECTOR>(a.c1 + at, c, a.f, c1);
-    if (a.gated)
+    if (a.c2)
         load_piece<VECTOR>(a.c2 + at, c, a.f, c2);
     const COT *da = (const COT *)a.da + begin * f;
     COT *dgu = (COT *)a.dgu + begin * width;
@@ -154,7 +153,7 @@ JSC_KERNEL_BOUNDED(gate_vjp, GATE_THREADS, 0)(gate_vjp_args a)
             x[i] = x[i] * c2[i];
         }
         store_piece<VECTOR>(dgu, c, a.f, y);
-        if (a.gated)
+        if (a.c2)
             store_piece<VECTOR>(dgu + f, c, a.f, x);
     }
 }
@@ -171,12 +170,10 @@ static cudaError_t launch_gate_vjp(const struct op_gate_vjp *op, struct jsc_stre
                              (unsigned)units,
                              (int)B,
                              shares,
-                             (int)pieces,
                              op->f,
-                             op->gated,
                              op->rows.tok,
                              (const float *)op->c1,
-                             (const float *)op->c2,
+                             op->gated ? (const float *)op->c2 : NULL,
                              op->da,
                              op->dgu};
     const unsigned blocks = (unsigned)blocks_of(units, GATE_THREADS);

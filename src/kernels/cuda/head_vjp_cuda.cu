@@ -2,14 +2,14 @@
  * row_sums.cuh. Oracle: head_ref.c. Test: test_head.c.
  *
  * lists of (id, coef) -> out [n][d] COT    an entry reads one row of W (2d bytes in bf16, 4d in f32 or two terms); limit: memory
- * Semantic: one entry a list; contrast: two; log-probability: V, 128 k of them. A block sums one segment of 256 entries for up to 2048
+ * Semantic: one entry a list; contrast: two; log-probability: V, 128 k of them. A block sums one segment of 128 entries for up to 2048
  * columns, 8 a thread in double; a list of one segment is written at once, else its segments meet in scratch and a second kernel adds them
  * in order. Lists and their segments go to the device in launches of bounded size; the sum of a list that continues in the next launch is
  * carried in scratch. */
 #include "row_sums.cuh"
 
-#define SEGMENT       256 /* entries */
-#define MOST_SEGMENTS 512 /* of a launch: entries, tasks and folds stay within CUDA_STAGE_BYTES */
+#define SEGMENT       128 /* entries */
+#define MOST_SEGMENTS 256 /* of a launch: entries, tasks and folds stay within CUDA_STAGE_BYTES */
 #define SLOT_BYTES    ((size_t)16 << 20)
 
 struct segment_task {
@@ -32,7 +32,7 @@ static_assert(MOST_SEGMENTS * (SEGMENT * 20 + sizeof(segment_task) + sizeof(fold
 
 struct sum_args {
     const void *w, *w_low;
-    int d;
+    size_t d;
     const int32_t *ids;
     const double *coef, *slope;
     double *slots;           /* [slots][d] */
@@ -76,23 +76,23 @@ template <class W, class OUT, bool VECTOR>
 JSC_KERNEL(sum_segments)(sum_args a, const segment_task *tasks)
 {
     const segment_task task = tasks[blockIdx.x];
-    const int c = PIECE * (int)(blockIdx.y * blockDim.x + threadIdx.x);
-    if (c >= a.d)
+    const int c = PIECE * (int)(blockIdx.y * blockDim.x + threadIdx.x), d = (int)a.d;
+    if (c >= d)
         return;
     double sum[PIECE] = {};
 #pragma unroll 4
     for (unsigned j = task.first; j < task.first + task.count; j++) {
         const double coef = a.slope ? a.coef[j] * a.slope[j] : a.coef[j];
         double w[PIECE];
-        load_weight<VECTOR>((const W *)a.w, (const W *)a.w_low, (size_t)a.ids[j] * (size_t)a.d, c, a.d, w);
+        load_weight<VECTOR>((const W *)a.w, (const W *)a.w_low, (size_t)a.ids[j] * a.d, c, d, w);
 #pragma unroll
         for (int i = 0; i < PIECE; i++)
             sum[i] += coef * w[i];
     }
     if (task.slot != DIRECT)
-        store_sums<VECTOR>(a.slots + (size_t)task.slot * (size_t)a.d, c, a.d, sum);
+        store_sums<VECTOR>(a.slots + (size_t)task.slot * a.d, c, d, sum);
     else
-        store_sums<VECTOR>((OUT *)a.out + task.row * (size_t)a.d, c, a.d, sum);
+        store_sums<VECTOR>((OUT *)a.out + task.row * a.d, c, d, sum);
 }
 
 /* Grid: (lists, columns); a column per thread. */
@@ -100,7 +100,7 @@ template <class OUT>
 JSC_KERNEL(fold_segments)(sum_args a, const fold_task *tasks)
 {
     const fold_task task = tasks[blockIdx.x];
-    const size_t d = (size_t)a.d, c = (size_t)blockIdx.y * blockDim.x + threadIdx.x;
+    const size_t d = a.d, c = (size_t)blockIdx.y * blockDim.x + threadIdx.x;
     if (c >= d)
         return;
     double sum = task.carried ? a.carried[c] : 0.0;
@@ -172,7 +172,7 @@ static void plan_launch(struct sum_plan *p, const struct row_sums *sums)
 template <class W, class OUT>
 static cudaError_t launch_sums(const struct sum_plan *p, const sum_args &a, const void *tasks, const void *folds, cudaStream_t stream)
 {
-    const size_t d = (size_t)a.d;
+    const size_t d = a.d;
     const unsigned threads = row_threads(d);
     const dim3 grid(p->n_tasks, (unsigned)blocks_of(d, PIECE * threads)), fold_grid(p->n_folds, (unsigned)blocks_of(d, 128));
     const bool vector = in_pieces(d, a.w) && in_pieces(d, a.w_low) && in_pieces(d, a.out);
@@ -219,7 +219,7 @@ extern "C" jsc_status row_sums(struct jsc_stream *stream, const struct row_sums 
     jsc_status status = JSC_OK;
     struct sum_plan plan;
     sum_args a = {};
-    a.w = sums->w->w, a.w_low = sums->w->w_low, a.d = (int)d, a.out = sums->out;
+    a.w = sums->w->w, a.w_low = sums->w->w_low, a.d = d, a.out = sums->out;
     a.slots = (double *)sums->scratch, a.carried = a.slots + slots_of(d) * d, a.carry = a.carried + d;
     plan.list = plan.done = 0;
     while (status == JSC_OK && plan.list < sums->n) {

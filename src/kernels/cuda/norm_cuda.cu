@@ -18,8 +18,7 @@
 
 struct norm_args {
     size_t n;
-    int d;
-    bool layer;
+    int d, layer;
     double eps;
     const float *x, *w, *b;
     float *y, *y_real, *r, *mean;
@@ -105,11 +104,9 @@ extern "C" jsc_status norm_cuda(struct jsc_stream *stream, const struct op_norm 
 struct norm_vjp_args {
     size_t n, teams; /* rows; a team takes one share of one group */
     int group;       /* rows that share a token: B, or 1 with tok */
-    int shares, B, of, b0;
+    int shares, B, of, b0, d;
     const int32_t *tok;
-    int d;
-    bool layer;
-    const float *x, *r, *mean, *w;
+    const float *x, *r, *mean, *w; /* mean NULL: RMS */
     const void *dn;
     float *R;
     void *G; /* NULL: not wanted, or R itself */
@@ -189,7 +186,7 @@ JSC_KERNEL_BOUNDED(norm_vjp, THREADS * TEAMS(THREADS), (THREADS == 256 ? 4 : 0))
         return; /* a whole warp, or the block */
     const int thread = (int)threadIdx.x % THREADS, warp = thread / 32, lane = thread % 32, d = a.d;
     const norm_share s = share_of(a, team);
-    const float r = a.r[s.token], mean = a.layer ? a.mean[s.token] : 0.0f, scale = 1.0f / (float)d;
+    const float r = a.r[s.token], mean = a.mean ? a.mean[s.token] : 0.0f, scale = 1.0f / (float)d;
     float xhat[PIECES][PIECE], w[PIECES][PIECE];
 #pragma unroll
     for (int k = 0; k < PIECES; k++) {
@@ -221,7 +218,7 @@ JSC_KERNEL_BOUNDED(norm_vjp, THREADS * TEAMS(THREADS), (THREADS == 256 ? 4 : 0))
                 sum += g;
             }
         dot = warp_sum(dot);
-        if (a.layer)
+        if (a.mean)
             sum = warp_sum(sum);
         const int side = (b & 1) * WARPS;
         if constexpr (WARPS > 1) {
@@ -231,12 +228,12 @@ JSC_KERNEL_BOUNDED(norm_vjp, THREADS * TEAMS(THREADS), (THREADS == 256 ? 4 : 0))
             }
             __syncthreads(); /* this row's dots and sums and the squares of the row before are written */
             dot = sum_parts<WARPS>(dots + side);
-            if (a.layer)
+            if (a.mean)
                 sum = sum_parts<WARPS>(sums + side);
             if (thread == 0 && ss && b > 0)
                 ss[b - 1] = sum_squares<WARPS>(squares + (WARPS - side));
         }
-        const float shift = a.layer ? sum * scale : 0.0f, slope = dot * scale;
+        const float shift = a.mean ? sum * scale : 0.0f, slope = dot * scale;
         double square = 0.0;
 #pragma unroll
         for (int k = 0; k < PIECES; k++) {
@@ -267,7 +264,7 @@ JSC_KERNEL_BOUNDED(norm_vjp_loop, THREADS * TEAMS(THREADS), 0)(norm_vjp_args a)
         return;
     const int thread = (int)threadIdx.x % THREADS, d = a.d;
     const norm_share s = share_of(a, team);
-    const float r = a.r[s.token], mean = a.layer ? a.mean[s.token] : 0.0f, scale = 1.0f / (float)d;
+    const float r = a.r[s.token], mean = a.mean ? a.mean[s.token] : 0.0f, scale = 1.0f / (float)d;
     const float *const x_row = a.x + s.token * (size_t)d;
     for (int b = 0; b < s.n; b++) {
         const COT *const dn_row = (const COT *)a.dn + (s.begin + (size_t)b) * (size_t)d;
@@ -287,7 +284,7 @@ JSC_KERNEL_BOUNDED(norm_vjp_loop, THREADS * TEAMS(THREADS), 0)(norm_vjp_args a)
             }
         }
         dot = team_sum<THREADS>(dot);
-        if (a.layer)
+        if (a.mean)
             sum = team_sum<THREADS>(sum);
         for (int c = PIECE * thread; c < d; c += PIECE * THREADS) {
             float x[PIECE], w[PIECE], R[PIECE];
@@ -298,7 +295,7 @@ JSC_KERNEL_BOUNDED(norm_vjp_loop, THREADS * TEAMS(THREADS), 0)(norm_vjp_args a)
             for (int i = 0; i < PIECE; i++)
                 x[i] = (x[i] - mean) * r;
             square += pull_piece<VECTOR>(a.R + at, a.G ? (COT *)a.G + at : NULL, c, d, R, x, w, load_raw<VECTOR>(dn_row, c, d), r,
-                                         a.layer ? sum * scale : 0.0f, dot * scale);
+                                         a.mean ? sum * scale : 0.0f, dot * scale);
         }
         square = team_sum<THREADS>(square);
         if (thread == 0 && a.ss)
@@ -339,8 +336,9 @@ extern "C" jsc_status norm_vjp_cuda(struct jsc_stream *stream, const struct op_n
     norm_vjp_args a = {};
     a.n = op->rows.n, a.B = op->rows.B, a.of = op->rows.of, a.b0 = op->rows.b0, a.tok = op->rows.tok;
     a.group = a.tok ? 1 : a.B;
-    a.d = op->d, a.layer = op->kind == NORM_LAYER;
-    a.x = (const float *)op->x, a.r = (const float *)op->r, a.mean = (const float *)op->mean, a.w = (const float *)op->w;
+    a.d = op->d;
+    a.x = (const float *)op->x, a.r = (const float *)op->r, a.w = (const float *)op->w;
+    a.mean = op->kind == NORM_LAYER ? (const float *)op->mean : NULL;
     a.dn = op->dn, a.R = (float *)op->R, a.G = op->G != op->R ? op->G : NULL, a.ss = (double *)op->ss;
     const jsc_status status = cuda_enter(stream, error);
     if (status != JSC_OK || a.n == 0)

@@ -9,7 +9,7 @@ struct rope_args {
     void *x;
     const float *cos, *sin;
     int T, B, heads, h, half, stride;
-    float sign;
+    double sign; /* 8 bytes: no padding, which would hold anything */
 };
 
 /* PAIRS pairs of one head: from `from` and `from + half`, or 2 PAIRS elements from `from`, where a pair stands together. */
@@ -64,7 +64,7 @@ JSC_KERNEL(rotate)(rope_args a)
         X *const head = x + (size_t)(u / per_head) * (size_t)a.h;
         if constexpr (PAIRS == 1) {
             rotate_pair(INTERLEAVED ? head + 2 * j : head + j, INTERLEAVED ? head + 2 * j + 1 : head + j + a.half, a.cos[at + j],
-                        a.sign * a.sin[at + j]);
+                        (float)a.sign * a.sin[at + j]);
         } else {
             float c[PAIRS], s[PAIRS];
 #pragma unroll
@@ -72,7 +72,7 @@ JSC_KERNEL(rotate)(rope_args a)
                 vec_to_f32(load_vec<4>(a.cos + at + j + i), c + i);
                 vec_to_f32(load_vec<4>(a.sin + at + j + i), s + i);
             }
-            rotate_pairs<X, PAIRS, INTERLEAVED>(INTERLEAVED ? head + 2 * j : head + j, a.half, c, s, a.sign);
+            rotate_pairs<X, PAIRS, INTERLEAVED>(INTERLEAVED ? head + 2 * j : head + j, a.half, c, s, (float)a.sign);
         }
     }
 }
@@ -100,7 +100,7 @@ static cudaError_t launch_rope(const rope_args &a, enum rope_layout layout, size
 extern "C" jsc_status rope_cuda(struct jsc_stream *stream, const struct op_rope *op, jsc_error *error)
 {
     const rope_args a = {op->x,     (const float *)op->cos, (const float *)op->sin, op->T, 1, op->heads,
-                         op->h, op->rot / 2,            op->stride,             1.0f};
+                         op->h, op->rot / 2,            op->stride,             1.0};
     const jsc_status status = cuda_enter(stream, error);
     return status != JSC_OK ? status : cuda_check(launch_rope<float>(a, op->layout, op->n, cuda_handle(stream)), "rope", error);
 }
@@ -108,7 +108,7 @@ extern "C" jsc_status rope_cuda(struct jsc_stream *stream, const struct op_rope 
 extern "C" jsc_status rope_vjp_cuda(struct jsc_stream *stream, const struct op_rope_vjp *op, jsc_error *error)
 {
     const rope_args a = {op->x,     (const float *)op->cos, (const float *)op->sin, op->T, op->B, op->heads,
-                         op->h, op->rot / 2,            op->stride,             -1.0f};
+                         op->h, op->rot / 2,            op->stride,             -1.0};
     const jsc_status status = cuda_enter(stream, error);
     if (status != JSC_OK)
         return status;

@@ -5,7 +5,7 @@
 #include "rows.cuh"
 
 /* out[i] = sum over j in [start[i], start[i+1]) of coef[j] slope[j] W[ids[j]]    [n][d];  start, ids, coef, slope (NULL: 1) are host arrays.
- * A list is cut into segments of 256 entries from its own beginning; a segment is summed in order, then the segments in order: the same bits
+ * A list is cut into segments of 128 entries from its own beginning; a segment is summed in order, then the segments in order: the same bits
  * however the lists are dealt out. */
 struct row_sums {
     size_t n;
