@@ -254,7 +254,8 @@ Test(cuda, adaptive_fisher, .timeout = 600)
         const double error = spread(want, a).largest;
         fprintf(stderr, "adaptive, %s: %d directions, %d probes (cpu %d, %d), off by %.1e\n", fast ? "fast" : "strict",
                 a->fisher.directions, a->fisher.probes, want->fisher.directions, want->fisher.probes, error);
-        cr_expect(a->fisher.directions == want->fisher.directions && a->fisher.probes == want->fisher.probes);
+        cr_expect(a->fisher.directions == want->fisher.directions);
+        cr_expect(abs(a->fisher.probes - want->fisher.probes) <= 3 * fast, "%d probes", a->fisher.probes); /* noise moves where it stops */
         cr_expect(
             le(dbl, error, fast ? 2.0 * FAST_LIMIT : 1e-4)); /* directions are chosen by differences of forwards: they double an error */
         jsc_attribution_free(a);
@@ -270,11 +271,13 @@ Test(cuda, little_memory, .timeout = 300)
     const struct question q = {"fisher, exact", JSC_SCOPE_FISHER, .mode = JSC_FISHER_EXACT, .layers = true};
     jsc_request r = request_of(&q, 11, even_sizes.V);
     jsc_model *model = open_on(&even_sizes, cuda_name(), JSC_PRECISION_STRICT);
-    jsc_plan plan = JSC_PLAN_INIT, tight = JSC_PLAN_INIT;
+    jsc_plan plan = JSC_PLAN_INIT, least = JSC_PLAN_INIT, tight = JSC_PLAN_INIT;
     jsc_error error = {0};
     jsc_attribution *whole = answer(model, &r);
     cr_assert(jsc_plan_make(model, &r, &plan, &error) == JSC_OK, "%s", error.text);
-    r.memory_limit = plan.peak_bytes - plan.workspace_bytes * 2 / 3;
+    r.chunk = 1;
+    cr_assert(jsc_plan_make(model, &r, &least, &error) == JSC_OK, "%s", error.text);
+    r.chunk = 0, r.memory_limit = least.peak_bytes + (plan.peak_bytes - least.peak_bytes) / 4;
     cr_assert(jsc_plan_make(model, &r, &tight, &error) == JSC_OK, "%s", error.text);
     cr_expect(tight.chunks > 1 || tight.rhs_chunk < plan.rhs_chunk || tight.token_chunk < plan.token_chunk, "nothing is cut");
     jsc_attribution *limited = answer(model, &r);
