@@ -49,11 +49,12 @@ Test(dense, cholesky_finds_rank_and_factor)
         double ratio;
     } cases[] = {{1, 1, 1}, {2, 1, 1}, {5, 5, 1}, {17, 3, 1}, {33, 33, 0.5}, {40, 12, 0.3}};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
-        double F[N_MAX * N_MAX], rows[N_MAX * N_MAX], diag[N_MAX], rest = -1.0;
+        double F[N_MAX * N_MAX], work[N_MAX * N_MAX], rows[N_MAX * N_MAX], diag[N_MAX], rest = -1.0;
         const int d = cases[c].d;
         int pivots[N_MAX];
         random_psd(F, d, cases[c].rank, cases[c].ratio);
-        const int rank = cholesky_pivoted(F, d, d, 1e-13 * trace_of(F, d), rows, pivots, diag, &rest);
+        memcpy(work, F, sizeof F);
+        const int rank = cholesky_pivoted(work, d, d, 1e-13 * trace_of(F, d), rows, pivots, diag, &rest, 1);
         cr_expect(rank <= cases[c].rank && (cases[c].ratio < 1 || rank == cases[c].rank), "d %d: rank %d, %d expected", d, rank,
                   cases[c].rank);
         cr_expect(misfit(F, rows, rank, d) <= 1e-12, "d %d: misfit %g", d, misfit(F, rows, rank, d));
@@ -64,18 +65,36 @@ Test(dense, cholesky_finds_rank_and_factor)
     }
 }
 
+/* Several blocks, whatever the threads. */
+Test(dense, cholesky_in_blocks)
+{
+    enum { d = 200 };
+    double *F = calloc(4 * d * d + d, sizeof *F), *work = F + d * d, *rows = work + d * d, *again = rows + d * d, *diag = again + d * d,
+           rest;
+    cr_assert(F != NULL);
+    random_psd(F, d, d, 0.98);
+    memcpy(work, F, d * d * sizeof *F);
+    const int rank = cholesky_pivoted(work, d, d, 1e-13 * trace_of(F, d), rows, NULL, diag, &rest, 1);
+    cr_expect(rank > 150 && misfit(F, rows, rank, d) <= 1e-12, "rank %d, misfit %g", rank, misfit(F, rows, rank, d));
+    memcpy(work, F, d * d * sizeof *F);
+    cr_expect(cholesky_pivoted(work, d, d, 1e-13 * trace_of(F, d), again, NULL, diag, &rest, 3) == rank);
+    cr_expect(memcmp(rows, again, (size_t)rank * d * sizeof *rows) == 0, "the same bits with three threads");
+    free(F);
+}
+
 Test(dense, cholesky_stops_where_it_is_told_and_says_what_is_left)
 {
     enum { d = 20 };
-    double F[d * d], rows[d * d], diag[d], rest = 0.0;
+    double F[d * d], work[d * d], rows[d * d], diag[d], rest = 0.0;
     random_psd(F, d, d, 0.6);
-    const int rank = cholesky_pivoted(F, d, 4, 0.0, rows, NULL, diag, &rest);
+    memcpy(work, F, sizeof F);
+    const int rank = cholesky_pivoted(work, d, 4, 0.0, rows, NULL, diag, &rest, 1);
     double left = trace_of(F, d);
     for (int i = 0; i < 4 * d; i++)
         left -= rows[i] * rows[i];
     cr_expect(rank == 4 && fabs(rest - left) <= 1e-12 * trace_of(F, d), "rest %g, %g", rest, left);
     memset(F, 0, sizeof F);
-    cr_expect(cholesky_pivoted(F, d, d, 0.0, rows, NULL, diag, &rest) == 0 && rest == 0.0, "the zero matrix has rank 0");
+    cr_expect(cholesky_pivoted(F, d, d, 0.0, rows, NULL, diag, &rest, 1) == 0 && rest == 0.0, "the zero matrix has rank 0");
 }
 
 Test(dense, orthonormalise_drops_what_depends_on_the_rest)

@@ -35,6 +35,18 @@ jsc_status status_set(jsc_error *error, jsc_status code, const char *format, ...
         goto done;                                                                                                                         \
     } while (0)
 
+/* ---- instruction sets --------------------------------------------------------------------------------------------------- */
+
+/* One function compiled per level of instruction set and chosen once when the program starts. Not under sanitizers, whose run time is
+ * not up yet when the choice is made; clang and older gcc take the baseline. Only on functions without OpenMP regions. (A list such as
+ * "avx2,fma" would make two clones, one of them without fused multiply-add.) */
+#if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) &&                 \
+    !defined(__SANITIZE_THREAD__)
+#define CPU_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CPU_CLONES
+#endif
+
 /* ---- memory (mem.c): all allocation of the library --------------------------------------------------------------------- */
 
 /* Zeroed memory for count items of size bytes into *out (a pointer to a pointer); JSC_E_MEMORY names the size. count 0 gives one

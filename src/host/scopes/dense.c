@@ -60,9 +60,42 @@ int orthonormalise(double *m, int k, int d)
     return kept;
 }
 
-int cholesky_pivoted(const double *F, int d, int most, double stop, double *rows, int *pivots, double *diag, double *rest)
+enum { CHOLESKY_BLOCK = 64 }; /* rows that stay in a core's cache while all that is left is reduced by them */
+
+/* row[c] -= sum_j block[j][i] block[j][c] for c >= i, one j after the other */
+CPU_CLONES static void reduce_row(double *row, const double *block, int n, int i, int d)
 {
-    int rank = 0;
+    int j = 0;
+    for (; j + 4 <= n; j += 4) {
+        const double *x0 = block + (size_t)j * (size_t)d, *x1 = x0 + d, *x2 = x1 + d, *x3 = x2 + d;
+        const double a0 = x0[i], a1 = x1[i], a2 = x2[i], a3 = x3[i];
+        for (int c = i; c < d; c++)
+            row[c] = (((row[c] - a0 * x0[c]) - a1 * x1[c]) - a2 * x2[c]) - a3 * x3[c];
+    }
+    for (; j < n; j++)
+        axpy(-block[(size_t)j * (size_t)d + (size_t)i], block + (size_t)j * (size_t)d + i, row + i, (size_t)(d - i));
+}
+
+/* The upper half of what is left of F, in the rows that can still be pivots. */
+static void reduce_rest(double *F, int d, const double *block, int n, const double *diag, int threads)
+{
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 16)
+    for (int i = 0; i < d; i++)
+        if (diag[i] > 0.0)
+            reduce_row(F + (size_t)i * (size_t)d, block, n, i, d);
+}
+
+/* Row `pivot` of the symmetric matrix whose upper half F holds. */
+static void symmetric_row(const double *F, int d, int pivot, double *row)
+{
+    for (int c = 0; c < pivot; c++)
+        row[c] = F[(size_t)c * (size_t)d + (size_t)pivot];
+    memcpy(row + pivot, F + (size_t)pivot * (size_t)d + pivot, (size_t)(d - pivot) * sizeof *row);
+}
+
+int cholesky_pivoted(double *F, int d, int most, double stop, double *rows, int *pivots, double *diag, double *rest, int threads)
+{
+    int rank = 0, reduced = 0; /* rows before `reduced` are taken out of F */
     double left = 0.0;
 
     for (int i = 0; i < d; i++)
@@ -74,10 +107,14 @@ int cholesky_pivoted(const double *F, int d, int most, double stop, double *rows
                 pivot = i;
         if (!(diag[pivot] > 0.0))
             break;
+        if (rank - reduced == CHOLESKY_BLOCK) {
+            reduce_rest(F, d, rows + (size_t)reduced * (size_t)d, CHOLESKY_BLOCK, diag, threads);
+            reduced = rank;
+        }
         double *row = rows + (size_t)rank * (size_t)d;
         const double root = sqrt(diag[pivot]);
-        memcpy(row, F + (size_t)pivot * (size_t)d, (size_t)d * sizeof *row);
-        for (int j = 0; j < rank; j++) {
+        symmetric_row(F, d, pivot, row);
+        for (int j = reduced; j < rank; j++) {
             const double *earlier = rows + (size_t)j * (size_t)d;
             axpy(-earlier[pivot], earlier, row, (size_t)d);
         }

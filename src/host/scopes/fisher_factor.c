@@ -8,17 +8,30 @@
 #define CHOLESKY_REST 1e-12
 #define FISHER_DENSE  768 /* widest model whose F is decomposed whole: about a second */
 
-/* How many of the ranked tokens hold all but tolerance times the mass off the most likely one; *dropped: the mass left out. */
-static size_t keep_tokens(const struct ranked *ranked, size_t V, double tolerance, double *dropped)
+/* The tokens that hold all but tolerance times the mass off the most likely one, most likely first; *dropped: the mass left out. Those that
+ * may be left out even if all V were as likely are not sorted: nearly all of a vocabulary. */
+static jsc_status keep_tokens(const double *P, size_t V, double tolerance, struct ranked **out, size_t *n, double *dropped,
+                              jsc_error *error)
 {
-    double rest = 0.0, cut = 0.0;
-    size_t n = V;
-    for (size_t i = V; i-- > 1;) /* small ones first */
-        rest += ranked[i].p;
-    while (n > 1 && cut + ranked[n - 1].p <= tolerance * rest)
-        cut += ranked[--n].p;
-    *dropped = cut;
-    return n;
+    double sum = 0.0, most = 0.0, small = 0.0;
+    size_t many = 0;
+
+    for (size_t i = 0; i < V; i++)
+        sum += P[i], most = fmax(most, P[i]);
+    const double spare = tolerance * (sum - most), trifle = spare / (double)V;
+    for (size_t i = 0; i < V; i++)
+        if (P[i] > trifle)
+            many++;
+        else
+            small += P[i];
+    if (many == 0) /* nothing is likely at all: P is not finite */
+        many = V, small = 0.0;
+    const jsc_status status = rank_tokens(P, V, many, out, error);
+    while (status == JSC_OK && many > 1 && small + (*out)[many - 1].p <= spare)
+        small += (*out)[--many].p;
+    *dropped = small;
+    *n = many;
+    return status;
 }
 
 jsc_status fisher_open(struct fisher *f, struct job *job, double tolerance, jsc_error *error)
@@ -29,8 +42,7 @@ jsc_status fisher_open(struct fisher *f, struct job *job, double tolerance, jsc_
     size_t n = 0;
 
     *f = (struct fisher){.job = job, .d = m->d};
-    TRY(rank_tokens(job->P, (size_t)m->V, (size_t)m->V, &ranked, error));
-    n = keep_tokens(ranked, (size_t)m->V, tolerance, &f->dropped);
+    TRY(keep_tokens(job->P, (size_t)m->V, tolerance, &ranked, &n, &f->dropped, error));
     f->n = (int)n;
     f->bound = f->n - 1 < f->d ? f->n - 1 : f->d; /* the centred rows are dependent */
     TRY(mem_new(&f->ids, n, error));
@@ -160,7 +172,8 @@ jsc_status factor_exact(struct fisher *f, struct factor *out, jsc_error *error)
     TRY(mem_new(&diag, d, error));
     TRY(mem_new(&out->rows, d * d, error));
     TRY(f->job->model->ops->gram(f->job->trace->stream, &(struct op_gram){.n = (size_t)f->n, .d = f->d, .wc = f->wc, .out = F}, error));
-    out->n = out->rank = cholesky_pivoted(F, f->d, f->d, CHOLESKY_REST * f->trace, out->rows, NULL, diag, &out->dropped);
+    out->n = out->rank = cholesky_pivoted(F, f->d, f->d, CHOLESKY_REST * f->trace, out->rows, NULL, diag, &out->dropped,
+                                          f->job->model->device->threads);
 done:
     mem_free(F);
     mem_free(diag);

@@ -127,7 +127,7 @@ jsc_status exact_part_make(const struct subspace *s, int d, double trace, struct
     TRY(mem_new(&out->U, k * width, error));
     TRY(mem_new(&out->R, k * k, error));
     row_products(s->U, s->found, s->FU, s->found, d, G);
-    const int n = cholesky_pivoted(G, s->found, s->found, 1e-12 * trace, rows, pivots, diag, &rest);
+    const int n = cholesky_pivoted(G, s->found, s->found, 1e-12 * trace, rows, pivots, diag, &rest, 1);
     out->n = n;
     for (int m = 0; m < n; m++) {
         double *D = out->D + (size_t)m * width;

@@ -130,8 +130,9 @@ jsc_status rank_tokens(const double *P, size_t V, size_t n, struct ranked **out,
 /* ---- dense.c, eigen.c: small dense algebra in double, rows contiguous ------------------------------------------------------------ */
 
 /* Pivoted Cholesky of a symmetric positive semi-definite F [d][d]: rows[r][d] with F = sum rows^T rows. Stops after `most` rows or when the
- * rest's trace is at most stop; *rest receives it. pivots[r] (may be NULL) is the column that row r was made from. diag: scratch [d]. */
-int cholesky_pivoted(const double *F, int d, int most, double stop, double *rows, int *pivots, double *diag, double *rest);
+ * rest's trace is at most stop; *rest receives it. pivots[r] (may be NULL) is the column that row r was made from. diag: scratch [d]. F is
+ * overwritten. d^3 / 3 multiplications and as many additions in blocks; the same bits for any number of threads. */
+int cholesky_pivoted(double *F, int d, int most, double stop, double *rows, int *pivots, double *diag, double *rest, int threads);
 /* Orthonormalises rows of m [k][d] in place (Gram-Schmidt twice); rows that vanish are dropped; returns how many stay, in front. */
 int orthonormalise(double *m, int k, int d);
 double dense_dot(const double *a, const double *b, size_t n);
