@@ -67,13 +67,13 @@ static size_t memory_left_cuda(struct jsc_device *device)
     return left + pool_idle_bytes(((struct cuda_device *)device)->pool);
 }
 
-jsc_status alloc_cuda(struct jsc_device *device, size_t bytes, dptr *out, jsc_error *error)
+static jsc_status alloc_from(struct jsc_device *device, size_t bytes, bool keep, dptr *out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     void *memory = NULL;
 
     TRY(enter_device(device, error));
-    const cudaError_t result = pool_alloc(((struct cuda_device *)device)->pool, bytes, &memory);
+    const cudaError_t result = pool_alloc(((struct cuda_device *)device)->pool, bytes, keep, &memory);
     if (result == cudaErrorMemoryAllocation) {
         (void)cudaGetLastError();
         FAIL(
@@ -86,6 +86,16 @@ jsc_status alloc_cuda(struct jsc_device *device, size_t bytes, dptr *out, jsc_er
     *out = memory;
 done:
     return status;
+}
+
+jsc_status alloc_cuda(struct jsc_device *device, size_t bytes, dptr *out, jsc_error *error)
+{
+    return alloc_from(device, bytes, true, out, error);
+}
+
+jsc_status alloc_lasting(struct jsc_device *device, size_t bytes, dptr *out, jsc_error *error)
+{
+    return alloc_from(device, bytes, false, out, error);
 }
 
 void free_cuda(struct jsc_device *device, dptr buffer)
@@ -174,6 +184,7 @@ static jsc_status inspect(struct cuda_device *d, jsc_error *error)
     TRY(cuda_check(cudaGetDeviceProperties(&card, d->index), "properties", error));
     d->capability = 10 * card.major + card.minor;
     d->base.own_memory = card.totalGlobalMem;
+    pool_limit(d->pool, card.totalGlobalMem);
     d->multiprocessors = card.multiProcessorCount;
     d->shared_limit = card.sharedMemPerBlockOptin;
     if (d->capability < MIN_CAPABILITY)

@@ -87,8 +87,9 @@ jsc_status cuda_scratch(struct jsc_stream *stream, enum cuda_scratch which, size
 #define CUDA_STAGE_BYTES ((size_t)4 << 20)
 jsc_status cuda_stage(struct jsc_stream *stream, const void *host, size_t bytes, const void **out, jsc_error *error);
 
-/* As in ops.h. alloc_cuda and free_cuda also serve weights; free_cuda waits for the whole device, as cudaFree does. */
+/* As in ops.h; free_cuda waits for the whole device, as cudaFree does. alloc_lasting: for weights, which no request hands on. */
 jsc_status alloc_cuda(struct jsc_device *device, size_t bytes, dptr *out, jsc_error *error);
+jsc_status alloc_lasting(struct jsc_device *device, size_t bytes, dptr *out, jsc_error *error);
 void free_cuda(struct jsc_device *device, dptr buffer);
 jsc_status put_cuda(struct jsc_stream *stream, enum role role, dptr out, const double *in, size_t n, jsc_error *error);
 jsc_status get_cuda(struct jsc_stream *stream, enum role role, double *out, const dptr in, size_t n, jsc_error *error);
@@ -132,10 +133,14 @@ jsc_status matmul_precise_cuda(struct jsc_stream *stream, const struct op_matmul
 
 jsc_status pool_make(struct pool **out, jsc_error *error);
 void pool_free(struct pool *pool); /* the streams have been taken out; memory still in use stays the caller's */
-/* As cudaMalloc and cudaFree on the current device. */
-cudaError_t pool_alloc(struct pool *pool, size_t bytes, void **out);
+void pool_limit(struct pool *pool, uint64_t device_bytes); /* before the first allocation */
+/* As cudaMalloc and cudaFree on the current device. keep: for one request, so that the next may have it. */
+cudaError_t pool_alloc(struct pool *pool, size_t bytes, bool keep, void **out);
 cudaError_t pool_release(struct pool *pool, void *memory);
 size_t pool_idle_bytes(struct pool *pool); /* that an allocation could have */
+/* Held while a walk is recorded. */
+void pool_lock(struct pool *pool);
+void pool_unlock(struct pool *pool);
 /* A stream that another request has closed, with its plans, scratch and recordings, or NULL. */
 struct cuda_stream *pool_stream(struct pool *pool);
 bool pool_keep_stream(struct pool *pool, struct cuda_stream *stream); /* false: enough are idle */

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { KEY_BYTES = 256, MOST = 32 };
+enum { KEY_BYTES = 256, MOST = 32, TRIES = 3 };
 
 enum progress { UNSEEN, SEEN, RECORDED, UNFIT };
 
@@ -14,6 +14,7 @@ struct recording {
     unsigned char key[KEY_BYTES];
     size_t bytes;
     enum progress progress;
+    int failures; /* of recording it */
     cudaGraphExec_t graph;
     uint64_t used; /* when last, in begins */
 };
@@ -88,8 +89,12 @@ jsc_status record_begin_cuda(struct jsc_stream *stream, const void *key, size_t 
         *repeat = true;
         TRY(cuda_check(cudaGraphLaunch(r->graph, s->handle), "repeating a recorded walk", error));
     } else if (r->progress == SEEN) {
-        TRY(cuda_check(cudaStreamBeginCapture(s->handle, cudaStreamCaptureModeThreadLocal), "recording", error));
-        all->recording = true;
+        pool_lock(cuda_device_of(stream)->pool);
+        const cudaError_t begun = cudaStreamBeginCapture(s->handle, cudaStreamCaptureModeThreadLocal);
+        all->recording = begun == cudaSuccess;
+        if (!all->recording)
+            pool_unlock(cuda_device_of(stream)->pool);
+        TRY(cuda_check(begun, "recording", error));
     }
 done:
     if (status != JSC_OK && s->recordings != NULL)
@@ -123,12 +128,19 @@ jsc_status record_end_cuda(struct jsc_stream *stream, jsc_status walk, bool *aga
             r->progress = SEEN;
         return walk;
     }
+    const bool made = finish(s, walk == JSC_OK, r);
     all->recording = false;
-    if (!finish(s, walk == JSC_OK, r)) {
-        r->progress = UNFIT;
+    pool_unlock(cuda_device_of(stream)->pool);
+    const cudaError_t launched = made ? cudaGraphLaunch(r->graph, s->handle) : cudaErrorStreamCaptureInvalidated;
+    if (!made || launched == cudaErrorMemoryAllocation) { /* something came between, or there is no room for the graph: plainly then */
+        (void)cudaGetLastError();
+        if (made)
+            (void)cudaGraphExecDestroy(r->graph);
+        r->graph = NULL;
+        r->progress = ++r->failures < TRIES ? UNSEEN : UNFIT; /* a plain run may bring what was missing */
         *again = true;
         return JSC_OK;
     }
     r->progress = RECORDED;
-    return cuda_check(cudaGraphLaunch(r->graph, s->handle), "a recorded walk", error);
+    return cuda_check(launched, "a recorded walk", error);
 }

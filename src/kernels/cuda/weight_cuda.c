@@ -180,7 +180,7 @@ static jsc_status want_low(struct loader *l, jsc_error *error)
     jsc_status status = JSC_OK;
     if (l->w->w_low != NULL)
         return JSC_OK;
-    TRY(alloc_cuda(l->device, l->elements * sizeof(uint16_t), &l->w->w_low, error));
+    TRY(alloc_lasting(l->device, l->elements * sizeof(uint16_t), &l->w->w_low, error));
     TRY(cuda_check(cudaMemsetAsync(l->w->w_low, 0, l->elements * sizeof(uint16_t), l->stream), "weight", error));
     l->w->base.bytes += l->elements * sizeof(uint16_t);
 done:
@@ -243,9 +243,10 @@ static jsc_status load_bias(struct loader *l, const double *bias, const char *na
         if (!isfinite(floats[i]))
             FAIL(JSC_E_NUMERIC, "%s: element [%zu] of its bias is not finite (%g); the file is damaged: fetch it again", name, i, bias[i]);
     }
-    TRY(alloc_cuda(l->device, n * sizeof *floats, &memory, error));
+    TRY(alloc_lasting(l->device, n * sizeof *floats, &memory, error));
     w->bias = memory;
-    TRY(cuda_check(cudaMemcpy(w->bias, floats, n * sizeof *floats, cudaMemcpyHostToDevice), "loading a bias", error));
+    TRY(cuda_check(cudaMemcpyAsync(w->bias, floats, n * sizeof *floats, cudaMemcpyHostToDevice, l->stream), "loading a bias", error));
+    TRY(cuda_check(cudaStreamSynchronize(l->stream), "loading a bias", error));
     w->base.has_bias = true;
     w->base.bytes += n * sizeof *floats;
 done:
@@ -294,7 +295,7 @@ jsc_status weight_make_cuda(struct jsc_device *device, const struct weight_part 
     TRY(cuda_check(cudaSetDevice(((const struct cuda_device *)device)->index), "choosing the device", error));
     TRY(mem_new(&l.w, 1, error));
     l.w->base = (struct jsc_weight){.n = n, .k = k, .bytes = bytes};
-    TRY(alloc_cuda(device, bytes, &l.w->w, error));
+    TRY(alloc_lasting(device, bytes, &l.w->w, error));
     TRY(loader_open(&l, parts, n_parts, error));
     TRY(load_parts(&l, parts, n_parts, error));
     if (bias != NULL)
