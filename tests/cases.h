@@ -226,6 +226,8 @@ static const struct op_case op_cases[] = {
     {OP_ATTENTION_VJP, "T = 33, h = 128, group of 3", .T = 33, .B = 2, .H = 3, .K = 1, .h = 128},
     {OP_ATTENTION_VJP, "T = 100, h = 128, cap", .T = 100, .B = 1, .H = 2, .K = 2, .h = 128, .cap = 2.0},
     {OP_ATTENTION_VJP, "T = 136, h = 128, window", .T = 136, .B = 1, .H = 2, .K = 1, .h = 128, .window = 100},
+    {OP_ATTENTION_VJP, "T = 30, h = 128", .T = 30, .B = 2, .H = 2, .K = 2, .h = 128},
+    {OP_ATTENTION_VJP, "T = 70, h = 256, cap, window", .T = 70, .B = 2, .H = 2, .K = 1, .h = 256, .window = 50, .cap = 2.0},
     {OP_ATTENTION_VJP, "T = 66, h = 200", .T = 66, .B = 2, .H = 2, .K = 1, .h = 200},
     {OP_ATTENTION_VJP, "top, h = 64", .S = 2, .T = 40, .B = 3, .H = 4, .K = 1, .h = 64, .live = LIVE_TOP},
     {OP_ATTENTION_VJP, "smollm2", .T = 23, .B = 64, .H = 9, .K = 3, .h = 64, .real = true},

@@ -273,6 +273,7 @@ Test(attention, cuda_forms_of_cards_with_less_shared_memory)
         {OP_ATTENTION_VJP, "T = 66, h = 64", .S = 1, .T = 66, .B = 1, .H = 2, .K = 1, .h = 64, .cap = 2.0},
         {OP_ATTENTION_VJP, "T = 33, h = 128", .S = 1, .T = 33, .B = 1, .H = 2, .K = 2, .h = 128},
         {OP_ATTENTION_VJP, "T = 70, h = 128", .S = 1, .T = 70, .B = 1, .H = 1, .K = 1, .h = 128},
+        {OP_ATTENTION_VJP, "T = 40, h = 256", .S = 1, .T = 40, .B = 1, .H = 2, .K = 1, .h = 256, .live = LIVE_LAST},
         {OP_ATTENTION_VJP, "T = 20, h = 96", .S = 1, .T = 20, .B = 2, .H = 2, .K = 1, .h = 96},
     };
     static const size_t limits[] = {163 << 10, 99 << 10};

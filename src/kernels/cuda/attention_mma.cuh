@@ -161,16 +161,17 @@ JSC_DEVICE uint32_t score_gradient(const prob_fragments<TERMS> &f, int r, const 
     return bf16x2_of(low * (dp[0] - low_D), high * (dp[1] - high_D));
 }
 
-/* dk and dv of a strip of keys. */
-template <int h>
+/* Columns of dk and dv of a strip of keys. */
+template <int COLUMNS>
 struct key_sums {
-    float dk[h / 8][4], dv[h / 8][4];
+    float dk[COLUMNS / 8][4], dv[COLUMNS / 8][4];
 };
 
 /* 16 keys by 16 queries: dS^T = slope o (dP^T - D), packed as an A fragment; dv += P^T dO; dk += dS^T q.
- * dp: dP^T; dout, q: the 16 queries' rows in shared memory, q's second term q_term elements further; D: of these queries, shared */
-template <int h, int TERMS>
-JSC_DEVICE void pull_keys(key_sums<h> &sums, uint32_t ds[4], const float dp[2][4], const prob_fragments<TERMS> &f, const bf16 *dout,
+ * dp: dP^T; dout, q: the 16 queries' rows in shared memory from the first of the columns, in tiles of h and of COLUMNS columns; q's second term is
+ * q_term elements further; D: of these queries, shared */
+template <int h, int COLUMNS, int TERMS>
+JSC_DEVICE void pull_keys(key_sums<COLUMNS> &sums, uint32_t ds[4], const float dp[2][4], const prob_fragments<TERMS> &f, const bf16 *dout,
                           const bf16 *q, int q_term, const float *D)
 {
 #pragma unroll
@@ -180,8 +181,8 @@ JSC_DEVICE void pull_keys(key_sums<h> &sums, uint32_t ds[4], const float dp[2][4
     }
 #pragma unroll
     for (int term = 0; term < TERMS; term++) {
-        product_over_rows<h, h>(sums.dv, f.p[term], dout);
-        product_over_rows<h, h>(sums.dk, ds, q + term * q_term);
+        product_over_rows<h, COLUMNS>(sums.dv, f.p[term], dout);
+        product_over_rows<COLUMNS, COLUMNS>(sums.dk, ds, q + term * q_term);
     }
 }
 

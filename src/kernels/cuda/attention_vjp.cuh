@@ -10,6 +10,9 @@
 
 struct attention_vjp_args {
     int S, T, B, H, K, h, window;
+    int group;  /* H / K */
+    int D_ld;   /* T up to a multiple of TILE */
+    int narrow; /* cotangents are bf16 */
     float scale, cap;
     const float *qkv, *o, *lse;
     const void *dout;
@@ -17,8 +20,6 @@ struct attention_vjp_args {
     const int32_t *pos, *last;
     const bf16 *terms;         /* [2][N][W]: hi, lo of qkv */
     float *D;
-    int D_ld;
-    bool narrow; /* cotangents are bf16 */
 };
 
 /* Matrices of (sequence, kv head) pairs pair0 .. pair0+pairs-1, each head of a pair's group one: keys key0 .. key0+keys-1 by queries

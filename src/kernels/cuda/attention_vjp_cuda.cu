@@ -68,7 +68,7 @@ enum { BY_KEY = 1, BY_QUERY = 2 };
 
 static cudaError_t run_piece(const vjp_run &r, attention_probs p, int orders)
 {
-    const size_t elements = (size_t)p.pairs * (r.a.H / r.a.K) * p.keys * p.queries, terms = (size_t)r.plan.terms;
+    const size_t elements = (size_t)p.pairs * r.a.group * p.keys * p.queries, terms = (size_t)r.plan.terms;
     const enum attention_prob_type type = r.plan.form == FORM_PLAIN ? PROB_F32 : terms == 2 ? PROB_TWO_BF16 : PROB_BF16;
     p.term = elements;
     p.slope = r.a.cap > 0.0f ? terms * elements : 0;
@@ -104,9 +104,9 @@ static cudaError_t run_slabs(const vjp_run &r, int pair, int padded, int slab)
 
 static cudaError_t run_pairs(const vjp_run &r)
 {
-    const int padded = (int)round_to((size_t)r.a.T, 16), group = r.a.H / r.a.K, pairs = r.a.S * r.a.K, orders = r.plan.form == FORM_SHORT ? 1 : 2;
+    const int padded = (int)round_to((size_t)r.a.T, 16), group = r.a.group, pairs = r.a.S * r.a.K, orders = r.plan.form == FORM_SHORT ? 1 : 2;
     const size_t row = (size_t)r.plan.terms * r.plan.element * (r.a.cap > 0.0f ? 2 : 1) * padded * group; /* of one order */
-    const size_t fit = r.plan.prob_bytes / (row * padded * orders), most = (size_t)(GRID_MOST / group);
+    const size_t fit = r.plan.prob_bytes / (row * padded * orders), most = (size_t)(GRID_MOST / (2 * group)); /* a grid's z */
     const int step = (int)(fit < most ? fit : most);
     cudaError_t error = cudaSuccess;
     for (int pair = 0; pair < pairs && error == cudaSuccess; pair += step > 0 ? step : 1) {
@@ -120,9 +120,9 @@ static cudaError_t run_pairs(const vjp_run &r)
 static cudaError_t run(const struct jsc_stream *stream, const struct op_attention_vjp *op)
 {
     char *const scratch = (char *)op->scratch;
-    vjp_run r = {{op->S, op->T, op->B, op->H, op->K, op->h, op->window, (float)op->scale, (float)op->cap, (const float *)op->qkv,
-                  (const float *)op->o, (const float *)op->lse, op->dout, op->dqkv, op->pos, op->last, NULL, NULL,
-                  (int)round_to((size_t)op->T, TILE), cuda_fast(stream)},
+    vjp_run r = {{op->S, op->T, op->B, op->H, op->K, op->h, op->window, op->H / op->K, (int)round_to((size_t)op->T, TILE), cuda_fast(stream),
+                  (float)op->scale, (float)op->cap, (const float *)op->qkv, (const float *)op->o, (const float *)op->lse, op->dout,
+                  op->dqkv, op->pos, op->last, NULL, NULL},
                  plan_of(stream->device, op->S, op->T, op->B, op->H, op->K, op->h),
                  cuda_device_of(stream)->shared_limit,
                  NULL,

@@ -99,7 +99,7 @@ template <class T, int G, int VEC>
 JSC_KERNEL_BOUNDED(attention_vjp_keys, TILE_THREADS, (G == 1 ? 2 : 1))(const attention_vjp_args a, const attention_probs p)
 {
     const int b = (int)blockIdx.x, j0 = p.key0 + (int)blockIdx.y * TILE, pair = p.pair0 + (int)blockIdx.z, s = pair / a.K, g = pair % a.K;
-    const int group = a.H / a.K, live = a.last ? a.last[b] + 1 : a.T, end = attention_end_query(j0 + TILE - 1, a.window, live);
+    const int group = a.group, live = a.last ? a.last[b] + 1 : a.T, end = attention_end_query(j0 + TILE - 1, a.window, live);
     const size_t W = (size_t)(a.H + 2 * a.K) * a.h, row0 = (size_t)s * a.T, out_width = (size_t)a.H * a.h;
     const float *k = a.qkv + (row0 + j0) * W + (size_t)(a.H + g) * a.h, *v = k + (size_t)a.K * a.h;
     JSC_DYN_SMEM(at);
@@ -148,7 +148,7 @@ JSC_DEVICE void query_score_gradient(float dp[4][4], const float *slopes, const 
 template <class T, int G, int VEC>
 JSC_KERNEL_BOUNDED(attention_vjp_queries, TILE_THREADS, (G == 1 ? 2 : 1))(const attention_vjp_args a, const attention_probs p)
 {
-    const int b = (int)blockIdx.x, i0 = p.query0 + (int)blockIdx.y * TILE, group = a.H / a.K, pair = p.pair0 + (int)blockIdx.z / group;
+    const int b = (int)blockIdx.x, i0 = p.query0 + (int)blockIdx.y * TILE, group = a.group, pair = p.pair0 + (int)blockIdx.z / group;
     const int s = pair / a.K, g = pair % a.K, n = g * group + (int)blockIdx.z % group, live = a.last ? a.last[b] + 1 : a.T;
     const size_t W = (size_t)(a.H + 2 * a.K) * a.h, row0 = (size_t)s * a.T, out_width = (size_t)a.H * a.h;
     const float *k = a.qkv + row0 * W + (size_t)(a.H + g) * a.h, *v = k + (size_t)a.K * a.h;
@@ -183,7 +183,7 @@ static cudaError_t launch(const attention_vjp_args &a, const attention_probs &p,
     const uintptr_t floats = (uintptr_t)a.qkv, narrow = (uintptr_t)a.dout | (uintptr_t)a.dqkv;
     const int which = a.h % 4 != 0 || floats % 16 != 0 || narrow % (4 * sizeof(T)) != 0 ? 3 : a.h <= TILE ? 0 : a.h <= 2 * TILE ? 1 : 2;
     const int rows = keys ? p.keys : p.queries;
-    const dim3 grid((unsigned)a.B, (unsigned)(rows + TILE - 1) / TILE, (unsigned)(keys ? p.pairs : p.pairs * (a.H / a.K)));
+    const dim3 grid((unsigned)a.B, (unsigned)(rows + TILE - 1) / TILE, (unsigned)(keys ? p.pairs : p.pairs * a.group));
     const size_t smem = (keys ? 4 : 3) * JSC_PART_BYTES(float, TILE_FLOATS);
     return JSC_LAUNCH((keys ? by_key : by_query)[which], grid, TILE_THREADS, smem, stream, a, p);
 }

@@ -70,13 +70,13 @@ JSC_DEVICE float row_gradient(const attention_vjp_args &a, const row_query<C> &r
 template <class T, int C>
 JSC_KERNEL_BOUNDED(attention_row_keys, ROW_THREADS, 1)(const attention_vjp_args a)
 {
-    const int b = (int)blockIdx.x, s = (int)blockIdx.z / a.K, g = (int)blockIdx.z % a.K, group = a.H / a.K, i = a.pos[b];
+    const int b = (int)blockIdx.x, s = (int)blockIdx.z / a.K, g = (int)blockIdx.z % a.K, i = a.pos[b];
     const int j0 = (int)blockIdx.y * BLOCK_KEYS + (int)threadIdx.x / 32 * WARP_KEYS;
     const size_t W = (size_t)(a.H + 2 * a.K) * a.h, row0 = (size_t)s * a.T;
     float dk[WARP_KEYS][C] = {}, dv[WARP_KEYS][C] = {};
     const bool seen = j0 <= i && j0 + WARP_KEYS - 1 >= attention_first_key(i, a.window); /* by the warp, so by all its lanes */
-    for (int m = 0; m < group && seen; m++) {
-        const row_query<C> r = load_query<C, T>(a, row0 + i, (size_t)s * a.B + b, g * group + m);
+    for (int m = 0; m < a.group && seen; m++) {
+        const row_query<C> r = load_query<C, T>(a, row0 + i, (size_t)s * a.B + b, g * a.group + m);
 #pragma unroll
         for (int e = 0; e < WARP_KEYS; e++) {
             const int j = j0 + e;
@@ -106,7 +106,7 @@ JSC_KERNEL_BOUNDED(attention_row_keys, ROW_THREADS, 1)(const attention_vjp_args 
 template <class T, int C>
 JSC_KERNEL_BOUNDED(attention_row_query, ROW_THREADS, 1)(const attention_vjp_args a)
 {
-    const int b = (int)blockIdx.x, n = (int)blockIdx.y, s = (int)blockIdx.z, g = n / (a.H / a.K), i = a.pos[b], warp = (int)threadIdx.x / 32;
+    const int b = (int)blockIdx.x, n = (int)blockIdx.y, s = (int)blockIdx.z, g = n / a.group, i = a.pos[b], warp = (int)threadIdx.x / 32;
     const size_t W = (size_t)(a.H + 2 * a.K) * a.h, row0 = (size_t)s * a.T;
     JSC_SHARED(float, parts, ROW_WARPS * 32 * C);
     const row_query<C> r = load_query<C, T>(a, row0 + i, (size_t)s * a.B + b, n);

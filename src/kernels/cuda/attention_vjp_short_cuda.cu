@@ -14,7 +14,7 @@
  * Tried (prototype): v in registers at h = 128 and dq in one piece there: spills; two blocks an SM by launch bounds: spills. */
 #include "attention_mma.cuh"
 
-/* Blocks an SM that the registers of h = 64 and TT = 64 are held to; capability 12.0 has shared memory for one. */
+/* Blocks an SM that h = 64 is held to at TT = 64; half as many tokens, twice as many blocks. Capability 12.0 has shared memory for fewer. */
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
 enum { SMALL_BLOCKS = 1 };
 #else
@@ -32,14 +32,14 @@ struct short_form {
 
 /* Where one block reads and writes; rows are tokens of its sequence. */
 struct short_place {
-    int b, g, group, strips, live; /* strips of 16 tokens; those whose queries have a cotangent */
+    int b, g, strips, live; /* strips of 16 tokens; those whose queries have a cotangent */
     int W, row0;
 };
 JSC_DEVICE short_place place_of(const attention_vjp_args &a, const attention_probs &p)
 {
     const int pair = p.pair0 + (int)blockIdx.y, b = (int)blockIdx.x;
     const int live = a.last ? a.last[b] + 1 : a.T;
-    return {b, pair % a.K, a.H / a.K, (a.T + 15) / 16, (live + 15) / 16, (a.H + 2 * a.K) * a.h, pair / a.K * a.T};
+    return {b, pair % a.K, (a.T + 15) / 16, (live + 15) / 16, (a.H + 2 * a.K) * a.h, pair / a.K * a.T};
 }
 
 /* A row of qkv's terms at a head counted through q, k and v; of dO; of dqkv. */
@@ -97,7 +97,7 @@ JSC_DEVICE void pull_queries(const attention_vjp_args &a, const short_place &at,
 }
 
 template <int h, int TT, int TERMS>
-JSC_KERNEL_BOUNDED(short_prompt, 2 * TT, (h == 64 && TT == 64 ? SMALL_BLOCKS : 1))(const attention_vjp_args a, const attention_probs p)
+JSC_KERNEL_BOUNDED(short_prompt, 2 * TT, (h == 64 && TT <= 64 ? SMALL_BLOCKS * (64 / TT) : 1))(const attention_vjp_args a, const attention_probs p)
 {
     typedef short_form<h, TT, TERMS> form;
     const short_place at = place_of(a, p);
@@ -123,9 +123,9 @@ JSC_KERNEL_BOUNDED(short_prompt, 2 * TT, (h == 64 && TT == 64 ? SMALL_BLOCKS : 1
         else
             fetch_rows<h, form::THREADS>(v + term * form::TILE_SIZE, value, at.W, a.T, rows);
     }
-    for (int m = 0; m <= at.group; m++) { /* loads of head m beside dq of head m - 1 */
-        const int n = at.g * at.group + m;
-        if (m < at.group) {
+    for (int m = 0; m <= a.group; m++) { /* loads of head m beside dq of head m - 1 */
+        const int n = at.g * a.group + m;
+        if (m < a.group) {
             fetch_rows<h, form::THREADS>(dout, dout_at(a, at, n), (size_t)a.B * out_width, a.T, rows);
 #pragma unroll
             for (int term = 0; term < TERMS; term++)
@@ -134,13 +134,13 @@ JSC_KERNEL_BOUNDED(short_prompt, 2 * TT, (h == 64 && TT == 64 ? SMALL_BLOCKS : 1
         }
         if (m > 0 && strip < at.strips)
             pull_queries<h, TT, TERMS>(a, at, strip, n - 1, ds, k);
-        if (m == at.group)
+        if (m == a.group)
             break;
         cp_async_wait<0>();
         __syncthreads(); /* every thread's copies have come; dS of the head before is read */
         row_dots<h>(D, dout, a.o + ((size_t)at.row0 * a.H + n) * h, out_width, a.T);
         __syncthreads(); /* D is written */
-        const prob_tile tile = {(const bf16 *)p.by_key + probs_unit(p, (int)blockIdx.y * at.group + m), p.term, p.slope, p.queries};
+        const prob_tile tile = {(const bf16 *)p.by_key + probs_unit(p, (int)blockIdx.y * a.group + m), p.term, p.slope, p.queries};
         for (int query = strip; query < end; query++) {
             prob_tile here = tile;
             here.p += (size_t)16 * strip * tile.ld + 16 * query;
@@ -155,7 +155,7 @@ JSC_KERNEL_BOUNDED(short_prompt, 2 * TT, (h == 64 && TT == 64 ? SMALL_BLOCKS : 1
                 else
                     product_over_h<h>(dp, v + term * form::TILE_SIZE + 16 * strip * form::LD, rows_dout);
             }
-            pull_keys<h, TERMS>(sums, gradient, dp, probs, rows_dout, rows_q, form::TILE_SIZE, D + 16 * query);
+            pull_keys<h, h, TERMS>(sums, gradient, dp, probs, rows_dout, rows_q, form::TILE_SIZE, D + 16 * query);
 #pragma unroll
             for (int r = 0; r < 4; r++)
                 *(uint32_t *)(ds + (16 * strip + mma_group() + 8 * (r & 1)) * form::DS_LD + 16 * query + mma_pair() + 8 * (r >> 1)) = gradient[r];
@@ -181,9 +181,9 @@ struct short_instance {
     }
 /* The first that holds h and T and fits is taken. */
 static const short_instance instances[] = {
-    SHORT(32, 64, 2), SHORT(32, 128, 2), SHORT(64, 64, 2),  SHORT(64, 128, 2),  SHORT(64, 128, 1),  SHORT(80, 64, 2),
-    SHORT(80, 128, 2), SHORT(80, 128, 1), SHORT(96, 64, 2), SHORT(96, 64, 1), SHORT(96, 128, 2), SHORT(96, 128, 1),
-    SHORT(128, 64, 2), SHORT(128, 64, 1), SHORT(128, 128, 1),
+    SHORT(32, 64, 2),  SHORT(32, 128, 2), SHORT(64, 32, 2),  SHORT(64, 64, 2),  SHORT(64, 128, 2),  SHORT(64, 128, 1),
+    SHORT(80, 64, 2),  SHORT(80, 128, 2), SHORT(80, 128, 1), SHORT(96, 64, 2),  SHORT(96, 64, 1),   SHORT(96, 128, 2),
+    SHORT(96, 128, 1), SHORT(128, 32, 2), SHORT(128, 64, 2), SHORT(128, 64, 1), SHORT(128, 128, 1),
 };
 
 static const short_instance *find(size_t shared_limit, int h, int T)

@@ -46,7 +46,7 @@ template <class T, int TERMS, int VEC>
 JSC_KERNEL_BOUNDED(attn_prob, TILE_THREADS, 2)(const attention_vjp_args a, const attention_probs p)
 {
     const int i0 = p.query0 + (int)blockIdx.x * TILE, j0 = p.key0 + (int)blockIdx.y * TILE, unit = (int)blockIdx.z, ty = tile_ty(), tx = tile_tx();
-    const int group = a.H / a.K, pair = p.pair0 + unit / group, s = pair / a.K, g = pair % a.K, n = g * group + unit % group;
+    const int group = a.group, pair = p.pair0 + unit / group, s = pair / a.K, g = pair % a.K, n = g * group + unit % group;
     const size_t W = (size_t)(a.H + 2 * a.K) * a.h, row0 = (size_t)s * a.T;
     if (j0 > i0 + TILE - 1 || j0 + TILE - 1 < attention_first_key(i0, a.window))
         return; /* the whole block: no query of the tile sees a key of it */
@@ -80,7 +80,7 @@ JSC_KERNEL_BOUNDED(attn_prob, TILE_THREADS, 2)(const attention_vjp_args a, const
 template <class T, int TERMS, int VEC>
 static cudaError_t launch_prob(const attention_vjp_args &a, const attention_probs &p, cudaStream_t stream)
 {
-    const dim3 grid((unsigned)(p.queries + TILE - 1) / TILE, (unsigned)(p.keys + TILE - 1) / TILE, (unsigned)(p.pairs * (a.H / a.K)));
+    const dim3 grid((unsigned)(p.queries + TILE - 1) / TILE, (unsigned)(p.keys + TILE - 1) / TILE, (unsigned)(p.pairs * a.group));
     return JSC_LAUNCH((attn_prob<T, TERMS, VEC>), grid, TILE_THREADS, 0, stream, a, p);
 }
 
