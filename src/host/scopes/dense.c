@@ -79,7 +79,7 @@ CPU_CLONES static void reduce_row(double *row, const double *block, int n, int i
 /* The upper half of what is left of F, in the rows that can still be pivots. */
 static void reduce_rest(double *F, int d, const double *block, int n, const double *diag, int threads)
 {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 16)
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 16) /* allowed: cubic in the width, beside a GPU that waits */
     for (int i = 0; i < d; i++)
         if (diag[i] > 0.0)
             reduce_row(F + (size_t)i * (size_t)d, block, n, i, d);
