@@ -19,7 +19,7 @@ static void run_on(const struct op_case *c, const struct jsc_ops *ops)
 static bool is_small(const struct op_case *small)
 {
     const struct op_case c = case_filled(small);
-    return !c.real && c.S * c.T * c.B <= 260 && c.d <= 140 && c.f <= 140 && c.n <= 140 && c.T * c.h <= 64 * 128;
+    return !c.real && c.S * c.T * c.B <= 100 && c.d <= 140 && c.f <= 140 && c.n <= 140 && c.T <= 40;
 }
 
 /* One argument: an operation's name, or none: all. */
@@ -31,8 +31,10 @@ int main(int argc, char **argv)
         if (!is_small(c) || (argc > 1 && strcmp(argv[1], case_op_names[c->op]) != 0))
             continue;
         test_next_order();
+        const double begin = clock_seconds();
         run_on(c, test_cuda());
         run_on(c, fast_cuda());
+        printf("%s %s: %.1f s\n", case_op_names[c->op], c->name, clock_seconds() - begin);
         if (simt_message()[0] != '\0')
             return 1;
         n++;
