@@ -338,4 +338,17 @@ Test(attention, cuda_scratch_grows_with_the_prompt)
         rig_close(&rig);
     }
 }
+
+Test(attention, cuda_refuses_heads_that_its_kernels_do_not_hold)
+{
+    enum { SIZE = 257 };
+    struct rig rig;
+    rig_open(&rig, test_cuda(), 1);
+    dptr qkv = rig_blank(&rig, ROLE_REAL, 3 * SIZE), o = rig_blank(&rig, ROLE_REAL, SIZE), lse = rig_blank(&rig, ROLE_REAL, 1);
+    const struct op_attention op = {.S = 1, .T = 1, .H = 1, .K = 1, .h = SIZE, .scale = 1.0, .qkv = qkv, .o = o, .o_act = o, .lse = lse};
+    cr_expect(eq(int, rig.ops->attention(rig.stream, &op, &rig.error), JSC_E_UNSUPPORTED));
+    const bool said = strstr(rig.error.text, "heads of 257 columns") != NULL;
+    cr_expect(said, "%s", rig.error.text);
+    rig_close(&rig);
+}
 #endif

@@ -11,8 +11,6 @@
 #include "attention_tile.cuh"
 #include "cuda_internal.h"
 
-#include <assert.h>
-
 struct attention_args {
     int S, T, H, K, h, window;
     float scale, cap;
@@ -134,7 +132,9 @@ extern "C" jsc_status attention_cuda(struct jsc_stream *stream, const struct op_
     const jsc_status status = cuda_enter(stream, error);
     if (status != JSC_OK)
         return status;
-    assert(op->h <= 4 * TILE);
+    if (op->h > 4 * TILE)
+        return status_set(error, JSC_E_UNSUPPORTED, "cuda: heads of %d columns, its kernels take at most %d; --device cpu does without the GPU", op->h,
+                          4 * TILE);
     float *const act = op->o_act == op->o ? NULL : (float *)op->o_act;
     const attention_args a = {op->S,   op->T, op->H,        op->K,       op->h, op->window, (float)op->scale, (float)op->cap, (const float *)op->qkv,
                               (float *)op->o, act,  (float *)op->lse};

@@ -1,8 +1,10 @@
 /* attention_mma.cuh: strips of 16 on tensor cores: what the short and the long form of attention's VJP share. Layouts: ptx.cuh.
  *
  * Rows in shared memory are h + 8 bf16 apart, which keeps ldmatrix free of bank conflicts for every h that is a multiple of 16.
- * TERMS: bf16 terms of q, k, v and P (x = hi + lo): 2 takes twice the products with them, for results to about 2^-9 of dS's rounding alone
- * (measured, worst token's squares in one layer: 7e-3 with one term, 1.5e-3 with two). */
+ * TERMS: bf16 terms of q, k, v and P (x = hi + lo); dO has one, dS is rounded to one. Measured on the emulator against float64, root mean square of
+ * the error over that of the result, the same for every form, T and h: dq, dk 4.4e-3 with one term, 2.3e-3 with two; dv 2.3e-3 and 1.66e-3,
+ * of which storing the result as bf16 is 1.65e-3. Two terms take twice the products with them.
+ */
 #ifndef JSC_ATTENTION_MMA_CUH
 #define JSC_ATTENTION_MMA_CUH
 

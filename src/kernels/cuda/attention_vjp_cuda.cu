@@ -1,11 +1,13 @@
 /* attention_vjp_cuda.cu: the entry of attention's VJP: which form, what it shares between right-hand sides, in how many pieces. Formulas: ops.h.
  *
- *   one query per right-hand side (pos)          attention_vjp_row_cuda.cu, no scratch
- *   fast, h and T of an instance of the short form   attention_vjp_short_cuda.cu: P key-major, two bf16 terms where they fit
- *   fast, h of the long form                     attention_vjp_long_cuda.cu: P in both orders, one bf16 term
- *   else                                         attention_vjp_plain_cuda.cu: P in both orders, fp32
- * Scratch: [qkv in two bf16 terms][D][P, at most attention_vjp_prob_bytes, or one slab]. P of as many (sequence, kv head) pairs as fit is made at once; where
- * one pair does not fit, its keys go in slabs (dk, dv), then its queries (dq), and each element of P is made twice. How it is cut changes no bit. */
+ *   one query per right-hand side (pos)            attention_vjp_row_cuda.cu    no scratch
+ *   fast, T <= 128 and an instance that fits       attention_vjp_short_cuda.cu  P key-major, two bf16 terms where shared memory holds them
+ *   fast, else an instance by head size            attention_vjp_long_cuda.cu   P in both orders, one bf16 term
+ *   else                                           attention_vjp_plain_cuda.cu  P in both orders, fp32
+ * Scratch: [qkv in two bf16 terms][D][P: at most attention_vjp_prob_bytes, or one slab]. P of as many (sequence, kv head) pairs as fit is made at
+ * once; where one pair does not fit, its keys go in slabs (dk, dv), then its queries (dq), and each element of P is made twice. How it is cut
+ * changes no bit. Head sizes to 256.
+ */
 #include "attention_vjp.cuh"
 
 #include <assert.h>
@@ -145,6 +147,8 @@ static cudaError_t run(const struct jsc_stream *stream, const struct op_attentio
 extern "C" jsc_status attention_vjp_cuda(struct jsc_stream *stream, const struct op_attention_vjp *op, jsc_error *error)
 {
     const jsc_status status = cuda_enter(stream, error);
-    assert(op->h <= 4 * TILE);
-    return status == JSC_OK ? cuda_check(run(stream, op), "attention_vjp", error) : status;
+    if (status != JSC_OK)
+        return status;
+    assert(op->h <= 4 * TILE); /* attention_cuda refuses larger heads before any walk back */
+    return cuda_check(run(stream, op), "attention_vjp", error);
 }
