@@ -18,6 +18,7 @@ fi
 mkdir -p "$out" || exit 1
 out=$(cd "$out" && pwd)
 build=$out/build
+export JSC_CUDA_PLUGIN="$build/libjscopes_cuda.so"
 failed=
 
 # run NAME SECONDS COMMAND...: one step; its output goes to OUT/NAME.log
