@@ -316,8 +316,10 @@ static jsc_status blocks(void *walk, jsc_error *error)
                     .rows = {.n = w->top, .B = w->B, .tok = t->tok}, .N = w->N, .d = w->m->d, .src = t->top_R, .R = t->R, .G = t->G},
                 error));
         TRY(attention_half(w, l, error));
-        if (w->p->tick != NULL && !w->brief)
+        if (w->p->tick != NULL && !w->brief) { /* what is done, not what is queued: a block's work is long beside one wait */
+            TRY(w->ops->sync(t->stream, error));
             TRY(w->p->tick(w->p->tick_user, (double)(w->m->L - l) / (double)w->m->L, error));
+        }
     }
 done:
     return status;
