@@ -70,6 +70,8 @@ void *bench_memory(size_t bytes);
 /* Standard normal numbers, made once. */
 #define BENCH_NOISE (1u << 20)
 const double *bench_noise(void);
+/* n of them as checkpoints hold weights, exactly bfloat16, so that a product in fast precision takes one term of them. mem_free(). */
+float *bench_weights(size_t n);
 /* n of them (repeated), times scale, as a new buffer of the device. */
 dptr bench_numbers(const struct jsc_ops *ops, struct jsc_device *device, struct jsc_stream *stream, enum role role, size_t n, double scale);
 /* A strbuf of JSON to stdout as one line; frees it. */

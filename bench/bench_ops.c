@@ -86,9 +86,7 @@ static int32_t *some_ids(struct kit *k, size_t n)
 static struct jsc_weight *weight(struct kit *k, size_t n, size_t columns, unsigned uses)
 {
     jsc_error error;
-    float *values = bench_memory(n * columns * sizeof *values);
-    for (size_t i = 0; i < n * columns; i++)
-        values[i] = (float)bench_noise()[i % BENCH_NOISE];
+    float *values = bench_weights(n * columns);
     const struct weight_part part = {
         .bytes = values, .type = DTYPE_F32, .n = n, .row_bytes = columns * sizeof *values, .scale = 1.0, .name = "w"};
     struct jsc_weight *w = NULL;

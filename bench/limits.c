@@ -46,10 +46,8 @@ static double product_seconds(struct probe *p, size_t side)
     struct bench longer = *p->bench;
     struct row row = {0};
     jsc_error error;
-    float *values = bench_memory(n * sizeof *values);
+    float *values = bench_weights(n);
 
-    for (size_t i = 0; i < n; i++)
-        values[i] = (float)bench_noise()[i % BENCH_NOISE];
     const struct weight_part part = {
         .bytes = values, .type = DTYPE_F32, .n = side, .row_bytes = side * sizeof *values, .scale = 1.0, .name = "w"};
     bench_ok(p->ops->weight_make(p->device, &part, 1, side, p->vjp ? USE_VJP : USE_FORWARD, NULL, &p->w, &error), &error, "weight_make");

@@ -37,6 +37,19 @@ const double *bench_noise(void)
     return values;
 }
 
+float *bench_weights(size_t n)
+{
+    float *values = bench_memory(n * sizeof *values);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        values[i] = (float)bench_noise()[i % BENCH_NOISE];
+        memcpy(&bits, &values[i], sizeof bits);
+        bits &= 0xffff0000U;
+        memcpy(&values[i], &bits, sizeof bits);
+    }
+    return values;
+}
+
 dptr bench_numbers(const struct jsc_ops *ops, struct jsc_device *device, struct jsc_stream *stream, enum role role, size_t n, double scale)
 {
     const size_t size = stream->size_of[role];
