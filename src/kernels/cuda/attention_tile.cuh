@@ -20,42 +20,56 @@ JSC_DEVICE int tile_tx()
     return (int)threadIdx.x % 16;
 }
 
-/* tile[c][r] = x[r][c] for r < 64, c < min(cols, 64); rows from `rows` on are 0. VEC 4: x is aligned to four elements, cols a multiple of 4. */
+/* Vectors of a thread that are loaded before the first is stored: that many loads are in flight. */
+enum { TILE_BATCH = 4 };
+
+/* tile[c][r] = x[r][c] for r < 64 and c < 64; 0 outside rows and cols. VEC 4: x is aligned to four elements, cols a multiple of 4; a warp reads 16 rows
+ * of two neighbouring vectors (whole sectors of fp32) and stores without bank conflicts: two vectors are 8 TILE_LD = 16 banks apart. */
 template <int VEC, class T>
 JSC_DEVICE void tile_load_turned(float *tile, const T *x, size_t stride, int rows, int cols)
 {
-#pragma unroll 2 /* loads in flight against registers */
-    for (int i = (int)threadIdx.x; i < TILE * TILE / VEC; i += TILE_THREADS) {
-        const int r = VEC == 4 ? i % TILE : i / TILE, c = VEC == 4 ? i / TILE * 4 : i % TILE; /* stores or loads without conflicts */
-        if (c >= cols)
-            continue;
-        float v[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-        if (VEC == 4 && r < rows)
-            vec_to_f32(load_vec<4>(x + (size_t)r * stride + c), v);
-        else if (r < rows)
-            v[0] = f32_of(x[(size_t)r * stride + c]);
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+    const int r0 = VEC == 4 ? lane % 16 + warp % 4 * 16 : (int)threadIdx.x / TILE, c0 = VEC == 4 ? 4 * (lane / 16 + warp / 4 * 2) : (int)threadIdx.x % TILE;
+    constexpr int ROW_STEP = VEC == 4 ? 0 : TILE_THREADS / TILE, COLUMN_STEP = VEC == 4 ? 16 : 0;
+#pragma unroll 1
+    for (int i = 0; i < TILE * TILE / VEC / TILE_THREADS; i += TILE_BATCH) {
+        vec<T, VEC> v[TILE_BATCH];
 #pragma unroll
-        for (int u = 0; u < VEC; u++)
-            tile[(c + u) * TILE_LD + r] = v[u];
+        for (int e = 0; e < TILE_BATCH; e++) {
+            const int r = r0 + (i + e) * ROW_STEP, c = c0 + (i + e) * COLUMN_STEP;
+            v[e] = {};
+            if (r < rows && c < cols)
+                v[e] = load_vec<VEC>(x + (size_t)r * stride + c);
+        }
+#pragma unroll
+        for (int e = 0; e < TILE_BATCH; e++)
+#pragma unroll
+            for (int u = 0; u < VEC; u++)
+                tile[(c0 + (i + e) * COLUMN_STEP + u) * TILE_LD + r0 + (i + e) * ROW_STEP] = f32_of(v[e].v[u]);
     }
 }
 
-/* tile[r][c] = x[r][c] for r < 64 and c below cols rounded up to 4; 0 outside rows and cols. */
+/* tile[r][c] = x[r][c] for r < 64 and c < 64; 0 outside rows and cols. */
 template <int VEC, class T>
 JSC_DEVICE void tile_load(float *tile, const T *x, size_t stride, int rows, int cols)
 {
-#pragma unroll 2 /* loads in flight against registers */
-    for (int i = (int)threadIdx.x; i < TILE * TILE / VEC; i += TILE_THREADS) {
-        const int r = i / (TILE / VEC), c = i % (TILE / VEC) * VEC;
-        if (c >= (cols + 3) / 4 * 4)
-            continue;
-        if (VEC == 4) {
-            vec<float, 4> v = {{0.0f, 0.0f, 0.0f, 0.0f}};
-            if (r < rows)
-                vec_to_f32(load_vec<4>(x + (size_t)r * stride + c), v.v);
-            store_vec(tile + r * TILE_LD + c, v);
-        } else {
-            tile[r * TILE_LD + c] = r < rows && c < cols ? f32_of(x[(size_t)r * stride + c]) : 0.0f;
+    constexpr int ACROSS = TILE / VEC, ROW_STEP = TILE_THREADS / ACROSS;
+    const int r0 = (int)threadIdx.x / ACROSS, c = (int)threadIdx.x % ACROSS * VEC;
+#pragma unroll 1
+    for (int i = 0; i < TILE; i += TILE_BATCH * ROW_STEP) {
+        vec<T, VEC> v[TILE_BATCH];
+#pragma unroll
+        for (int e = 0; e < TILE_BATCH; e++) {
+            const int r = r0 + i + e * ROW_STEP;
+            v[e] = {};
+            if (r < rows && c < cols)
+                v[e] = load_vec<VEC>(x + (size_t)r * stride + c);
+        }
+#pragma unroll
+        for (int e = 0; e < TILE_BATCH; e++) {
+            vec<float, VEC> out;
+            vec_to_f32(v[e], out.v);
+            store_vec(tile + (r0 + i + e * ROW_STEP) * TILE_LD + c, out);
         }
     }
 }
