@@ -142,11 +142,12 @@ JSC_HOST_DEVICE int attention_end_query(int j, int window, int end)
     return window > 0 && end - j > window ? j + window : end;
 }
 
-/* The score of a dot product: scaled and soft-capped. */
+/* The score of a dot product: scaled and soft-capped. Products that the caller's difference does not absorb (score - lse in one fma): every
+ * kernel makes the same score of the same dot product. */
 JSC_DEVICE float attention_score(float dot, float scale, float cap)
 {
-    const float s = scale * dot;
-    return cap > 0.0f ? cap * tanhf(s / cap) : s;
+    const float s = __fmul_rn(scale, dot);
+    return cap > 0.0f ? __fmul_rn(cap, tanhf(s / cap)) : s;
 }
 
 #endif
