@@ -269,6 +269,8 @@ static const struct op_case op_cases[] = {
     {OP_PROBES, "one", .B = 1, .d = 1, .V = 1, .n = 1},
     {OP_PROBES, "odd", .B = 7, .d = 33, .V = 100, .n = 19},
     {OP_PROBES, "several blocks", .B = 9, .d = 300, .V = 100, .n = 70},
+    {OP_PROBES, "segments of the list", .B = 6, .d = 8, .V = 700, .n = 600},
+    {OP_PROBES, "segments, odd", .B = 3, .d = 5, .V = 700, .n = 513},
     {OP_PROBES, "smollm2", .B = 64, .d = 576, .V = 4096, .n = 2000, .real = true},
 };
 /* clang-format on */

@@ -5,8 +5,8 @@
  *              for the trace
  * gram         wc [n][d] f32 -> [d][d] f64 on the host, products summed in double, row by row    2 n d d FLOPs of f64, the limit;
  *              synchronous, a strip of rows of the result at a time, so that scratch stays small
- * probes       out[j] = sum_i sign(seed, first + j, ids[i]) wc[i]    [count][d] f32; wc is read count/4 times, from L2; the signs are
- *              those of rng_sign in src/host/base/rng.c, made once per block */
+ * probes       out[j] = sum_i sign(seed, first + j, ids[i]) wc[i]    [count][d] f32; a block takes a segment of the list, whose sums are
+ *              then added in order; wc is read count/4 times, from L2; the signs are those of rng_sign in src/host/base/rng.c, made once per block */
 #include "row_sums.cuh"
 
 /* ---- rows ------------------------------------------------------------------------------------------------------------------------- */
@@ -226,10 +226,12 @@ done:
 
 /* ---- probes ------------------------------------------------------------------------------------------------------------------------ */
 
-#define PROBES         4  /* of a block */
-#define PROBE_ROWS     32 /* of wc at once: partial sums, so that float loses nothing over a vocabulary */
+#define PROBES         4 /* of a block */
 #define PROBE_THREADS  64
-#define PROBE_MOST_IDS (CUDA_STAGE_BYTES / sizeof(int32_t))
+#define PROBE_ROWS     32                /* of wc: partial sums, so that float loses nothing over a vocabulary */
+#define PROBE_SEGMENT  (8 * PROBE_ROWS)  /* entries of the list, from its beginning: a block's */
+#define PROBE_LOADS    8                 /* rows in flight a thread */
+#define PROBE_MOST_IDS (CUDA_STAGE_BYTES / sizeof(int32_t) / PROBE_SEGMENT * PROBE_SEGMENT)
 
 /* Philox4x32-10, word `word` of the block: rng_philox() of rng.c. */
 JSC_DEVICE uint32_t philox(uint64_t seed, uint64_t stream, uint64_t block, int word)
@@ -262,81 +264,141 @@ struct probe_args {
     uint64_t seed, first;
     const int32_t *ids;
     const float *wc;
-    const float *before; /* NULL, or out: a list longer than one launch's goes on */
-    float *out;
+    float *sums; /* [segment][count][d] */
 };
 
-/* Grid: (columns, groups of PROBES probes); N columns a thread. */
+/* The signs of a segment's rows, [rows][PROBES]. */
+JSC_DEVICE void make_signs(uint32_t *signs, const probe_args &a, size_t from, int rows, int j0)
+{
+    for (int s = (int)threadIdx.x; s < PROBES * rows; s += PROBE_THREADS)
+        signs[s] = sign_bit(a.seed, a.first + (uint64_t)(j0 + s % PROBES), (uint64_t)a.ids[from + (size_t)(s / PROBES)]);
+}
+
+/* part += sign w over ROWS rows from w on. All loads are issued before the first is used: without conditions, and with a barrier of the
+ * warp that ptxas does not move them over; it moves loads down to their uses otherwise. */
+template <int ROWS, int N>
+JSC_DEVICE void add_signed(float part[PROBES][N], const float *w, size_t d, const uint32_t *signs)
+{
+    vec<float, N> x[ROWS];
+#pragma unroll
+    for (int i = 0; i < ROWS; i++)
+        x[i] = load_vec<N>(w + (size_t)i * d);
+    __syncwarp();
+#pragma unroll
+    for (int i = 0; i < ROWS; i++) {
+        const vec<uint32_t, PROBES> sign = load_vec<PROBES>(signs + PROBES * i);
+#pragma unroll
+        for (int j = 0; j < PROBES; j++)
+#pragma unroll
+            for (int e = 0; e < N; e++)
+                part[j][e] += __uint_as_float(__float_as_uint(x[i].v[e]) ^ sign.v[j]);
+    }
+}
+
+/* Grid: (columns, groups of PROBES probes, segments of the list); N columns a thread. */
 template <int N>
 JSC_KERNEL_BOUNDED(probe, PROBE_THREADS, 0)(probe_args a)
 {
-    JSC_SHARED(uint32_t, signs, PROBES * PROBE_ROWS);
+    JSC_SHARED(uint32_t, signs, PROBES * PROBE_SEGMENT);
     const int c = N * (int)(blockIdx.x * PROBE_THREADS + threadIdx.x), j0 = (int)blockIdx.y * PROBES;
-    const size_t d = (size_t)a.d;
+    const size_t d = (size_t)a.d, from = (size_t)blockIdx.z * PROBE_SEGMENT;
+    const int rows = (int)min((size_t)PROBE_SEGMENT, a.n - from);
+    make_signs(signs, a, from, rows, j0);
+    __syncthreads(); /* the signs are written */
+    const float *const w = a.wc + from * d + (size_t)(c < a.d ? c : 0); /* every lane loads: warps stay whole */
     float sum[PROBES][N] = {};
-    for (size_t i0 = 0; i0 < a.n; i0 += PROBE_ROWS) {
-        const int rows = (int)min((size_t)PROBE_ROWS, a.n - i0);
-        for (int s = (int)threadIdx.x; s < PROBES * rows; s += PROBE_THREADS)
-            signs[s] = sign_bit(a.seed, a.first + (uint64_t)(j0 + s % PROBES), (uint64_t)a.ids[i0 + (size_t)(s / PROBES)]);
-        __syncthreads(); /* the signs are written */
-        const int live = c < a.d ? rows : 0;
+    for (int i0 = 0; i0 < rows; i0 += PROBE_ROWS) {
+        const int end = min(i0 + PROBE_ROWS, rows);
         float part[PROBES][N] = {};
-#pragma unroll 4
-        for (int i = 0; i < live; i++) {
-            const vec<float, N> w = load_vec<N>(a.wc + (i0 + (size_t)i) * d + (size_t)c);
-            const vec<uint32_t, PROBES> sign = load_vec<PROBES>(signs + PROBES * i);
-#pragma unroll
-            for (int j = 0; j < PROBES; j++)
-#pragma unroll
-                for (int e = 0; e < N; e++)
-                    part[j][e] += __uint_as_float(__float_as_uint(w.v[e]) ^ sign.v[j]);
-        }
+        int i = i0;
+#pragma unroll 1
+        for (; i + PROBE_LOADS <= end; i += PROBE_LOADS)
+            add_signed<PROBE_LOADS, N>(part, w + (size_t)i * d, d, signs + PROBES * i);
+#pragma unroll 1
+        for (; i < end; i++)
+            add_signed<1, N>(part, w + (size_t)i * d, d, signs + PROBES * i);
 #pragma unroll
         for (int j = 0; j < PROBES; j++)
 #pragma unroll
             for (int e = 0; e < N; e++)
                 sum[j][e] += part[j][e];
-        __syncthreads(); /* the signs are read */
     }
 #pragma unroll
-    for (int j = 0; j < PROBES; j++)
-        if (j0 + j < a.count && c < a.d) {
-            const size_t at = (size_t)(j0 + j) * d + (size_t)c;
-            vec<float, N> v = {};
-            if (a.before)
-                v = load_vec<N>(a.before + at);
+    for (int j = 0; j < PROBES; j++) {
+        if (j0 + j >= a.count || c >= a.d)
+            continue;
+        vec<float, N> v;
 #pragma unroll
-            for (int e = 0; e < N; e++)
-                v.v[e] += sum[j][e];
-            store_vec(a.out + at, v);
-        }
+        for (int e = 0; e < N; e++)
+            v.v[e] = sum[j][e];
+        store_vec(a.sums + ((size_t)blockIdx.z * (size_t)a.count + (size_t)(j0 + j)) * d + (size_t)c, v);
+    }
 }
 
-template <int N>
-static cudaError_t launch_probe(const probe_args &a, cudaStream_t stream)
+/* out (from 0, or where an earlier launch left it) + the segments in order: one chain, however the list is dealt out. */
+JSC_KERNEL_BOUNDED(add_segments, FISHER_THREADS, 0)(float *out, const float *sums, size_t n, int segments, bool from_zero)
 {
-    const dim3 grid((unsigned)blocks_of((size_t)a.d, N * PROBE_THREADS), (unsigned)blocks_of((size_t)a.count, PROBES));
-    return JSC_LAUNCH((probe<N>), grid, PROBE_THREADS, 0, stream, a);
+    const size_t i = (size_t)blockIdx.x * FISHER_THREADS + threadIdx.x;
+    if (i >= n)
+        return;
+    float sum = from_zero ? 0.0f : out[i];
+#pragma unroll 8
+    for (int s = 0; s < segments; s++)
+        sum += sums[(size_t)s * n + i];
+    out[i] = sum;
 }
 
-extern "C" jsc_status probes_cuda(struct jsc_stream *stream, const struct op_probes *op, jsc_error *error)
+/* Entries first .. first+a.n-1 of the list. */
+static cudaError_t launch_probes(const probe_args &a, float *out, bool from_zero, cudaStream_t stream)
 {
-    const bool vector = op->d % 4 == 0 && (uintptr_t)op->wc % 16 == 0 && (uintptr_t)op->out % 16 == 0;
-    probe_args a = {0, op->count, op->d, op->seed, op->first, NULL, NULL, NULL, (float *)op->out};
+    const bool vector = a.d % 4 == 0 && (uintptr_t)a.wc % 16 == 0;
+    const size_t n = (size_t)a.count * (size_t)a.d, segments = blocks_of(a.n, PROBE_SEGMENT);
+    const dim3 grid((unsigned)blocks_of((size_t)a.d, (vector ? 4 : 1) * PROBE_THREADS), (unsigned)blocks_of((size_t)a.count, PROBES),
+                    (unsigned)segments);
+    cudaError_t result = cudaSuccess;
+    if (segments > 0)
+        result = vector ? JSC_LAUNCH((probe<4>), grid, PROBE_THREADS, 0, stream, a) : JSC_LAUNCH((probe<1>), grid, PROBE_THREADS, 0, stream, a);
+    if (result != cudaSuccess)
+        return result;
+    return JSC_LAUNCH(add_segments, (unsigned)blocks_of(n, FISHER_THREADS), FISHER_THREADS, 0, stream, out, a.sums, n, (int)segments, from_zero);
+}
+
+/* a: its probes, of which the scratch holds one segment at least. */
+static jsc_status probes_of(struct jsc_stream *stream, const struct op_probes *op, probe_args a, float *out, size_t most_ids, jsc_error *error)
+{
     jsc_status status = JSC_OK;
     size_t first = 0;
 
-    TRY(cuda_enter(stream, error));
     do { /* once without ids too: zeros */
         const void *ids = NULL;
-        a.n = op->n - first < PROBE_MOST_IDS ? op->n - first : PROBE_MOST_IDS;
+        a.n = op->n - first < most_ids ? op->n - first : most_ids;
         if (a.n > 0)
             TRY(cuda_stage(stream, op->ids + first, a.n * sizeof *op->ids, &ids, error));
         a.ids = (const int32_t *)ids, a.wc = (const float *)op->wc + first * (size_t)op->d;
-        a.before = first > 0 ? a.out : NULL;
-        TRY(cuda_check(vector ? launch_probe<4>(a, cuda_handle(stream)) : launch_probe<1>(a, cuda_handle(stream)), "probes", error));
+        TRY(cuda_check(launch_probes(a, out, first == 0, cuda_handle(stream)), "probes", error));
         first += a.n;
     } while (first < op->n);
+done:
+    return status;
+}
+
+/* Sums of segments take the scratch that gram takes: so many of them in a launch, and where one segment of all probes does not fit, so many
+ * probes. */
+extern "C" jsc_status probes_cuda(struct jsc_stream *stream, const struct op_probes *op, jsc_error *error)
+{
+    const size_t d = (size_t)op->d, bytes = operation_scratch_cuda(d), most = bytes / (d * sizeof(float));
+    const size_t step = (size_t)op->count < most ? (size_t)op->count : most;
+    jsc_status status = JSC_OK;
+    void *sums = NULL;
+
+    TRY(cuda_enter(stream, error));
+    TRY(cuda_scratch(stream, CUDA_SCRATCH_OPERATION, bytes, &sums, error));
+    for (size_t j = 0; j < (size_t)op->count; j += step) {
+        const size_t count = (size_t)op->count - j < step ? (size_t)op->count - j : step, segments = most / count;
+        const size_t fit = segments < PROBE_MOST_IDS / PROBE_SEGMENT ? segments * PROBE_SEGMENT : PROBE_MOST_IDS;
+        const probe_args a = {0, (int)count, op->d, op->seed, op->first + j, NULL, NULL, (float *)sums};
+        TRY(probes_of(stream, op, a, (float *)op->out + j * d, fit, error));
+    }
 done:
     return status;
 }
