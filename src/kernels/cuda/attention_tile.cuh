@@ -23,23 +23,24 @@ JSC_DEVICE int tile_tx()
 /* Vectors of a thread that are loaded before the first is stored: that many loads are in flight. */
 enum { TILE_BATCH = 4 };
 
-/* tile[c][r] = x[r][c] for r < 64 and c < 64; 0 outside rows and cols. VEC 4: x is aligned to four elements, cols a multiple of 4; a warp reads 16 rows
- * of two neighbouring vectors (whole sectors of fp32) and stores without bank conflicts: two vectors are 8 TILE_LD = 16 banks apart. */
+/* tile[c][r] = x[r][c] for r < 64 and c < 64; 0 outside rows and cols. VEC 4: x is aligned to four elements, cols a multiple of 4; a warp
+ * reads 16 rows of two neighbouring vectors (whole sectors of fp32) and stores without bank conflicts: these are 4 TILE_LD = 16 banks apart. */
 template <int VEC, class T>
 JSC_DEVICE void tile_load_turned(float *tile, const T *x, size_t stride, int rows, int cols)
 {
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-    const int r0 = VEC == 4 ? lane % 16 + warp % 4 * 16 : (int)threadIdx.x / TILE, c0 = VEC == 4 ? 4 * (lane / 16 + warp / 4 * 2) : (int)threadIdx.x % TILE;
+    const int r0 = VEC == 4 ? lane % 16 + warp % 4 * 16 : (int)threadIdx.x / TILE;
+    const int c0 = VEC == 4 ? 4 * (lane / 16 + warp / 4 * 2) : (int)threadIdx.x % TILE;
     constexpr int ROW_STEP = VEC == 4 ? 0 : TILE_THREADS / TILE, COLUMN_STEP = VEC == 4 ? 16 : 0;
 #pragma unroll 1
     for (int i = 0; i < TILE * TILE / VEC / TILE_THREADS; i += TILE_BATCH) {
         vec<T, VEC> v[TILE_BATCH];
+        const T *from = x + (size_t)(r0 + i * ROW_STEP) * stride + (c0 + i * COLUMN_STEP);
 #pragma unroll
-        for (int e = 0; e < TILE_BATCH; e++) {
-            const int r = r0 + (i + e) * ROW_STEP, c = c0 + (i + e) * COLUMN_STEP;
+        for (int e = 0; e < TILE_BATCH; e++, from += ROW_STEP * stride + COLUMN_STEP) {
             v[e] = {};
-            if (r < rows && c < cols)
-                v[e] = load_vec<VEC>(x + (size_t)r * stride + c);
+            if (r0 + (i + e) * ROW_STEP < rows && c0 + (i + e) * COLUMN_STEP < cols)
+                v[e] = load_vec<VEC>(from);
         }
 #pragma unroll
         for (int e = 0; e < TILE_BATCH; e++)
@@ -58,12 +59,12 @@ JSC_DEVICE void tile_load(float *tile, const T *x, size_t stride, int rows, int 
 #pragma unroll 1
     for (int i = 0; i < TILE; i += TILE_BATCH * ROW_STEP) {
         vec<T, VEC> v[TILE_BATCH];
+        const T *from = x + (size_t)(r0 + i) * stride + c;
 #pragma unroll
-        for (int e = 0; e < TILE_BATCH; e++) {
-            const int r = r0 + i + e * ROW_STEP;
+        for (int e = 0; e < TILE_BATCH; e++, from += ROW_STEP * stride) {
             v[e] = {};
-            if (r < rows && c < cols)
-                v[e] = load_vec<VEC>(x + (size_t)r * stride + c);
+            if (r0 + i + e * ROW_STEP < rows && c < cols)
+                v[e] = load_vec<VEC>(from);
         }
 #pragma unroll
         for (int e = 0; e < TILE_BATCH; e++) {

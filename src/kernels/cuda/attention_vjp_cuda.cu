@@ -133,6 +133,8 @@ static cudaError_t run(const struct jsc_stream *stream, const struct op_attentio
         return attention_vjp_row(r.a, r.stream);
     cudaError_t error = cudaSuccess;
     r.probs = scratch + r.plan.probs_at;
+    /* h of the other forms is a multiple of 16, so rows are aligned where their buffers are, as alloc makes them */
+    assert(r.plan.form == FORM_PLAIN || (((uintptr_t)op->qkv | (uintptr_t)op->o | (uintptr_t)op->dout | (uintptr_t)op->dqkv) % 16 == 0));
     if (r.plan.form != FORM_PLAIN) {
         r.a.terms = (const bf16 *)scratch;
         error = attn_terms_launch(r.a, (bf16 *)scratch, r.stream);

@@ -9,7 +9,8 @@
  * dP is made twice: 10 T T h FLOPs a head and right-hand side, half of them causal, as many as recomputing the scores would take; for that there is no scratch
  * for dq, no atomics and one order of sums. Window, causality and last[b] bound the tiles, then each warp skips its invisible strips.
  * Grid: right-hand sides fastest, so that a head's P is read from memory once per tile; heavy tiles first.
- * Traffic: dO twice, 2 (H + 2 K) h bytes a row of dqkv; bound by the tensor cores.
+ * Traffic: dO (T/KEYS + 1)/2 times by keys (L2 serves what is read again) and once by queries, 2 (H + 2 K) h bytes a row of dqkv; bound
+ * by the tensor cores.
  * Oracle: attention_vjp_ref.c.   Test: test_attention.c. */
 #include "attention_mma.cuh"
 

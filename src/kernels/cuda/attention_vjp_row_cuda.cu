@@ -103,6 +103,16 @@ JSC_KERNEL_BOUNDED(attention_row_keys, ROW_THREADS, 1)(const attention_vjp_args 
     }
 }
 
+/* Zeros to T rows of h columns but row `skip`, N columns a store: LANES threads a row. */
+template <int N, int LANES, class E>
+JSC_DEVICE void zero_rows(E *x, size_t stride, int T, int h, int skip)
+{
+    const vec<E, N> zeros = {};
+    for (int row = (int)threadIdx.x / LANES; row < T; row += ROW_THREADS / LANES)
+        for (int c = (int)threadIdx.x % LANES * N; c < h && row != skip; c += LANES * N)
+            store_vec(x + (size_t)row * stride + c, zeros);
+}
+
 template <class T, int C>
 JSC_KERNEL_BOUNDED(attention_row_query, ROW_THREADS, 1)(const attention_vjp_args a)
 {
@@ -131,19 +141,38 @@ JSC_KERNEL_BOUNDED(attention_row_query, ROW_THREADS, 1)(const attention_vjp_args
             sum += parts[w * 32 * C + c];
         out[(size_t)i * a.B * W + c] = of_f32<T>(sum * a.scale);
     }
-    for (int at = (int)threadIdx.x; at < a.T * a.h; at += ROW_THREADS)
-        if (at / a.h != i)
-            out[(size_t)(at / a.h) * a.B * W + at % a.h] = of_f32<T>(0.0f);
+    constexpr int N = 16 / (int)sizeof(T), LANES = 32 * C / N < 32 ? 32 * C / N : 32;
+    if (a.h % N == 0 && (uintptr_t)a.dqkv % 16 == 0)
+        zero_rows<N, LANES>(out, a.B * W, a.T, a.h, i);
+    else
+        zero_rows<1, 32>(out, a.B * W, a.T, a.h, i);
 }
 
 template <class T, int C>
-static cudaError_t launch(const attention_vjp_args &a, cudaStream_t stream)
+static cudaError_t launch_some(const attention_vjp_args &a, cudaStream_t stream)
 {
     const dim3 tiles((unsigned)a.B, (unsigned)(a.T + BLOCK_KEYS - 1) / BLOCK_KEYS, (unsigned)(a.S * a.K));
     const cudaError_t error = JSC_LAUNCH((attention_row_keys<T, C>), tiles, ROW_THREADS, 0, stream, a);
     if (error != cudaSuccess)
         return error;
     return JSC_LAUNCH((attention_row_query<T, C>), dim3((unsigned)a.B, (unsigned)a.H, (unsigned)a.S), ROW_THREADS, 0, stream, a);
+}
+
+/* As many sequences at once as a grid's third dimension takes. */
+template <class T, int C>
+static cudaError_t launch(const attention_vjp_args &a, cudaStream_t stream)
+{
+    const int step = 65535 / a.K;
+    cudaError_t error = cudaSuccess;
+    for (int s = 0; s < a.S && error == cudaSuccess; s += step) {
+        const size_t row = (size_t)s * a.T, W = (size_t)(a.H + 2 * a.K) * a.h, out_width = (size_t)a.H * a.h;
+        attention_vjp_args some = a;
+        some.S = step < a.S - s ? step : a.S - s;
+        some.qkv += row * W, some.o += row * out_width, some.lse += row * a.H;
+        some.dout = (const T *)a.dout + (size_t)s * a.B * out_width, some.dqkv = (T *)a.dqkv + row * a.B * W;
+        error = launch_some<T, C>(some, stream);
+    }
+    return error;
 }
 
 template <class T>

@@ -3,7 +3,7 @@
  * attn_prob   P_ij = exp(s_ij - lse_i) in fp32, stored as float or as one or two bf16 terms, key-major and query-major (struct
  *             attention_probs); with a soft-cap also P_ij (1 - (s_ij/cap)^2). Block: 64 keys x 64 queries of one head; invisible tiles are left out.
  *             T T h FLOPs a head (causal), T T elements written per layout and term.
- * attn_dot    D = sum_c dO_c O_c, O in fp32. One thread or eight a row and head; reads M H h elements of dO once.
+ * attn_dot    D = sum_c dO_c O_c, O in fp32. One thread or eight a row and head; reads M H h elements of dO once, o from L2.
  * attn_terms  x = hi + lo, 4 bytes read and 4 written an element.
  * Oracle: attention_vjp_ref.c.   Test: test_attention.c. */
 #include "attention_vjp.cuh"
@@ -106,48 +106,73 @@ JSC_DEVICE float dot_eight(const bf16 *x, const float *y, float sum)
     return sum;
 }
 
-/* LANES 1: the products are added in the order in which tile_dot_product adds those of dO and v: where one key has all the weight and so
- * o = v, dP - D is 0 and not the difference of two roundings. LANES 8 (bf16, h a multiple of 8): eight threads take eight elements each. */
-template <class T, int LANES>
-JSC_KERNEL_BOUNDED(attn_dot, 256, 1)(const attention_vjp_args a)
+/* CHAIN products, those from `count` on 0, in the order of tile_product; VEC elements a load, all loads before the first product. */
+template <int VEC, class T>
+JSC_DEVICE float dot_chain(const T *x, const float *y, int count)
 {
-    const size_t index = ((size_t)blockIdx.x * 256 + threadIdx.x) / LANES; /* ((s D_ld + t) B + b) H + n: the order of dO in memory */
-    const int n = (int)(index % a.H), b = (int)(index / a.H % a.B), t = (int)(index / a.H / a.B % a.D_ld);
-    const size_t s = index / a.H / a.B / a.D_ld;
-    float sum = 0.0f;
-    if (s < (size_t)a.S && t < a.T) {
-        const size_t row = s * a.T + t;
-        const T *x = (const T *)a.dout + ((row * a.B + b) * a.H + n) * a.h;
-        const float *y = a.o + (row * a.H + n) * a.h;
-        if constexpr (LANES == 8) {
-            for (int c = (int)threadIdx.x % LANES * 8; c < a.h; c += LANES * 8)
-                sum = dot_eight(x + c, y + c, sum);
-        } else {
-            for (int c0 = 0; c0 < a.h; c0 += CHAIN) {
-                float part = 0.0f;
-                for (int c = c0; c < min(c0 + CHAIN, a.h); c++)
-                    part += f32_of(x[c]) * y[c];
-                sum += part;
-            }
-        }
-    }
+    vec<T, VEC> left[CHAIN / VEC];
+    vec<float, VEC> right[CHAIN / VEC];
 #pragma unroll
-    for (int step = LANES / 2; step > 0; step /= 2)
-        sum += __shfl_xor_sync(FULL_WARP, sum, step);
-    if (s < (size_t)a.S && threadIdx.x % LANES == 0)
-        a.D[((s * a.B + b) * a.H + n) * a.D_ld + t] = sum;
+    for (int i = 0; i < CHAIN / VEC; i++) {
+        left[i] = {}, right[i] = {};
+        if (VEC * i < count)
+            left[i] = load_vec<VEC>(x + VEC * i), right[i] = load_vec<VEC>(y + VEC * i);
+    }
+    float sum = 0.0f;
+#pragma unroll
+    for (int c = 0; c < CHAIN; c++)
+        sum += f32_of(left[c / VEC].v[c % VEC]) * right[c / VEC].v[c % VEC];
+    return sum;
 }
 
-template <class T, int LANES>
+enum { DOT_THREADS = 128 };
+
+/* LANES 1: the products are added in the order in which tile_dot_product adds those of dO and v: where one key has all the weight and so
+ * o = v, dP - D is 0 and not the difference of two roundings. LANES 8 (bf16, h a multiple of 8): eight threads take eight elements each.
+ * Grid: (s D_ld + t, parts of the B H heads of a token). */
+template <class T, int LANES, int VEC>
+JSC_KERNEL_BOUNDED(attn_dot, DOT_THREADS, 1)(const attention_vjp_args a)
+{
+    const int s = (int)blockIdx.x / a.D_ld, t = (int)blockIdx.x % a.D_ld, heads = a.B * a.H;
+    const size_t row = (size_t)s * a.T + t;
+    for (int first = (int)blockIdx.y * (DOT_THREADS / LANES); first < heads; first += (int)gridDim.y * (DOT_THREADS / LANES)) {
+        const int head = first + (int)threadIdx.x / LANES; /* b H + n: the order of dO in memory */
+        float sum = 0.0f;
+        if (head < heads && t < a.T) {
+            const T *x = (const T *)a.dout + (row * heads + head) * a.h;
+            const float *y = a.o + (row * a.H + head % a.H) * a.h;
+            if constexpr (LANES == 8) {
+#pragma unroll 2
+                for (int c = (int)threadIdx.x % LANES * 8; c < a.h; c += LANES * 8)
+                    sum = dot_eight(x + c, y + c, sum);
+            } else {
+                for (int c = 0; c < a.h; c += CHAIN)
+                    sum += dot_chain<VEC>(x + c, y + c, a.h - c);
+            }
+        }
+#pragma unroll
+        for (int step = LANES / 2; step > 0; step /= 2)
+            sum += __shfl_xor_sync(FULL_WARP, sum, step);
+        if (head < heads && threadIdx.x % LANES == 0)
+            a.D[((size_t)s * heads + head) * a.D_ld + t] = sum;
+    }
+}
+
+template <class T, int LANES, int VEC>
 static cudaError_t launch_dot(const attention_vjp_args &a, cudaStream_t stream)
 {
-    const size_t threads = (size_t)a.S * a.D_ld * a.B * a.H * LANES;
-    return JSC_LAUNCH((attn_dot<T, LANES>), (unsigned)((threads + 255) / 256), 256, 0, stream, a);
+    const size_t parts = ((size_t)a.B * a.H * LANES + DOT_THREADS - 1) / DOT_THREADS;
+    const dim3 grid((unsigned)(a.S * a.D_ld), (unsigned)(parts < 65535 ? parts : 65535));
+    return JSC_LAUNCH((attn_dot<T, LANES, VEC>), grid, DOT_THREADS, 0, stream, a);
 }
 
 cudaError_t attn_dot_launch(const attention_vjp_args &a, cudaStream_t stream)
 {
-    return !a.narrow ? launch_dot<float, 1>(a, stream) : a.terms ? launch_dot<bf16, 8>(a, stream) : launch_dot<bf16, 1>(a, stream);
+    const size_t size = a.narrow ? sizeof(bf16) : sizeof(float);
+    const bool vectors = a.h % 4 == 0 && (uintptr_t)a.o % 16 == 0 && (uintptr_t)a.dout % (4 * size) == 0;
+    if (!a.narrow)
+        return vectors ? launch_dot<float, 1, 4>(a, stream) : launch_dot<float, 1, 1>(a, stream);
+    return a.terms ? launch_dot<bf16, 8, 8>(a, stream) : vectors ? launch_dot<bf16, 1, 4>(a, stream) : launch_dot<bf16, 1, 1>(a, stream);
 }
 
 /* ---- q, k, v in bf16 -------------------------------------------------------------------------------------------------------------- */
