@@ -22,6 +22,7 @@ JSC_DEVICE int tile_tx()
 
 /* Vectors of a thread that are loaded before the first is stored: that many loads are in flight. */
 enum { TILE_BATCH = 4 };
+/* Offsets below are unsigned: signed ones cost the plain VJP for h <= 64 the registers that it then spills. */
 
 /* tile[c][r] = x[r][c] for r < 64 and c < 64; 0 outside rows and cols. VEC 4: x is aligned to four elements, cols a multiple of 4; a warp
  * reads 16 rows of two neighbouring vectors (whole sectors of fp32) and stores without bank conflicts: these are 4 TILE_LD = 16 banks apart. */
@@ -35,7 +36,7 @@ JSC_DEVICE void tile_load_turned(float *tile, const T *x, size_t stride, int row
 #pragma unroll 1
     for (int i = 0; i < TILE * TILE / VEC / TILE_THREADS; i += TILE_BATCH) {
         vec<T, VEC> v[TILE_BATCH];
-        const T *from = x + (size_t)(r0 + i * ROW_STEP) * stride + (c0 + i * COLUMN_STEP);
+        const T *from = x + (size_t)(unsigned)(r0 + i * ROW_STEP) * stride + (unsigned)(c0 + i * COLUMN_STEP);
 #pragma unroll
         for (int e = 0; e < TILE_BATCH; e++, from += ROW_STEP * stride + COLUMN_STEP) {
             v[e] = {};
@@ -59,7 +60,7 @@ JSC_DEVICE void tile_load(float *tile, const T *x, size_t stride, int rows, int 
 #pragma unroll 1
     for (int i = 0; i < TILE; i += TILE_BATCH * ROW_STEP) {
         vec<T, VEC> v[TILE_BATCH];
-        const T *from = x + (size_t)(r0 + i) * stride + c;
+        const T *from = x + (size_t)(unsigned)(r0 + i) * stride + (unsigned)c;
 #pragma unroll
         for (int e = 0; e < TILE_BATCH; e++, from += ROW_STEP * stride) {
             v[e] = {};
