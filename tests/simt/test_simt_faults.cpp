@@ -338,7 +338,8 @@ JSC_KERNEL(fill_struct)(struct buried b)
 
 Test(simt_faults, host_pointers_in_arguments)
 {
-    static float host[64]; /* not of the sanitizer's heap, whose addresses look like a small number and padding */
+    static float memory[64]; /* not of the sanitizer's heap, whose addresses look like a small number and padding */
+    float *const host = memory;
     cr_expect(JSC_LAUNCH(fill, 1, 64, 0, 0, host, 64) != cudaSuccess, "a host pointer");
     expect_report("argument 1 is", "host pointer");
     cr_expect(JSC_LAUNCH(fill_struct, 1, 64, 0, 0, buried({1, host})) != cudaSuccess, "a host pointer in a struct");
