@@ -82,6 +82,11 @@ struct weight_part {
     bool transposed;       /* stored as [k][n] (gpt2); then row_of is NULL and row_bytes is of a row of n elements */
     const char *name;      /* for errors */
 };
+/* Where row r of the part is stored. */
+static inline size_t weight_part_row(const struct weight_part *part, size_t r)
+{
+    return part->row_of != NULL ? (size_t)part->row_of[r] : r;
+}
 
 /* ---- arguments ------------------------------------------------------------------------------------------------------------- */
 

@@ -67,9 +67,8 @@ void weight_decode(const struct weight_part *part, size_t k, size_t first, size_
     if (part->transposed)
         decode_transposed(part, k, first, n, strip, out);
     for (size_t r = 0; r < n; r++) {
-        const size_t stored = part->row_of != NULL ? (size_t)part->row_of[first + r] : first + r;
         if (!part->transposed)
-            dtype_row_f32(part->type, (const char *)part->bytes + stored * part->row_bytes, k, out + r * k);
+            dtype_row_f32(part->type, (const char *)part->bytes + weight_part_row(part, first + r) * part->row_bytes, k, out + r * k);
         finish_row(part, out + r * k, first + r, k, bad);
     }
 }
@@ -82,7 +81,18 @@ void weight_join(struct weight_bad *all, const struct weight_bad *other)
 
 jsc_status weight_refuse(const struct weight_part *part, const struct weight_bad *bad, jsc_error *error)
 {
-    const size_t stored = part->row_of != NULL ? (size_t)part->row_of[bad->row] : bad->row;
+    const size_t stored = weight_part_row(part, bad->row);
     return status_set(error, JSC_E_NUMERIC, "%s: element [%zu,%zu] is not finite (%g); the file is damaged: fetch it again", part->name,
                       part->transposed ? bad->column : stored, part->transposed ? bad->row : bad->column, bad->value);
+}
+
+jsc_status weight_bias(const double *bias, size_t n, const char *name, float *out, jsc_error *error)
+{
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (float)bias[i];
+        if (!isfinite(out[i]))
+            return status_set(error, JSC_E_NUMERIC, "%s: element [%zu] of its bias is not finite (%g); the file is damaged: fetch it again",
+                              name, i, bias[i]);
+    }
+    return JSC_OK;
 }

@@ -21,5 +21,7 @@ void weight_decode(const struct weight_part *part, size_t k, size_t first, size_
 void weight_join(struct weight_bad *all, const struct weight_bad *other);
 /* JSC_E_NUMERIC: names the element as the file holds it. */
 jsc_status weight_refuse(const struct weight_part *part, const struct weight_bad *bad, jsc_error *error);
+/* A bias as floats, out [n]; JSC_E_NUMERIC names the layer and the element that is not finite. */
+jsc_status weight_bias(const double *bias, size_t n, const char *name, float *out, jsc_error *error);
 
 #endif

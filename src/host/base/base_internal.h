@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" { /* for launchers of kernels */
@@ -154,6 +155,24 @@ bool dtype_bytes(enum dtype type, size_t n, size_t *bytes);
 /* Decodes n elements (whole blocks) at src, any alignment, bit for bit as the reference does. F64 is rounded to float; dtype_row_f64 keeps it. */
 void dtype_row_f32(enum dtype type, const void *src, size_t n, float *out);
 void dtype_row_f64(enum dtype type, const void *src, size_t n, double *out);
+
+/* ---- bfloat16 -------------------------------------------------------------------------------------------------------------- */
+
+/* float to bfloat16, to nearest even: NaN stays NaN, what is too large becomes infinite; and back, exact. */
+static inline uint16_t bf16_bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const uint32_t even = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16, quiet = bits >> 16 | 0x40u;
+    return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? quiet : even);
+}
+static inline float bf16_value(uint16_t x)
+{
+    const uint32_t bits = (uint32_t)x << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
 
 #ifdef __cplusplus
 }

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#define BRIEF_ROWS 4096
+#define BRIEF_ROWS 4096 /* gradient rows of a pull whose launches are worth recording */
 
 /* One pull in progress. */
 struct walk {

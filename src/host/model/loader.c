@@ -249,7 +249,7 @@ static jsc_status make_linear(struct loader *ld, const struct source *parts, int
                 continue;
             dtype_row_f64(b->type, b->bytes, b->n_elements, raw);
             for (size_t r = 0; r < stack[i].n; r++) {
-                bias[at + r] = raw[stack[i].row_of != NULL ? (size_t)stack[i].row_of[r] : r];
+                bias[at + r] = raw[weight_part_row(&stack[i], r)];
                 if (!isfinite(bias[at + r]))
                     FAIL(JSC_E_NUMERIC, "%s: tensor %s: element %zu is not finite", b->file, b->name, r);
             }

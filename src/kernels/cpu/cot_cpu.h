@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* bfloat16 to float, exact; float to bfloat16, to nearest even (NaN stays NaN, what is too large becomes infinite). */
+/* Rows of bf16_value() and bf16_bits(). */
 void bf16_widen(const uint16_t *x, size_t n, float *out);
 void bf16_round(const float *x, size_t n, uint16_t *out);
 

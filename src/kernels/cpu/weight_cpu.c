@@ -6,8 +6,6 @@
 #include "cpu_internal.h"
 #include "weight_decode.h"
 
-#include <math.h>
-
 /* Each thread takes rows that follow each other. */
 static jsc_status decode_part(const struct weight_part *part, size_t k, int threads, float *out, jsc_error *error)
 {
@@ -115,12 +113,7 @@ jsc_status weight_make_cpu(struct jsc_device *device, const struct weight_part *
     w->base.bytes = elements * sizeof *w->w;
     if (bias != NULL) {
         TRY(mem_new(&w->bias, n, error));
-        for (size_t i = 0; i < n; i++) {
-            w->bias[i] = (float)bias[i];
-            if (!isfinite(w->bias[i]))
-                FAIL(JSC_E_NUMERIC, "%s: element [%zu] of its bias is not finite (%g); the file is damaged: fetch it again", parts[0].name,
-                     i, bias[i]);
-        }
+        TRY(weight_bias(bias, n, parts[0].name, w->bias, error));
         w->base.has_bias = true;
         w->base.bytes += n * sizeof *w->bias;
     }

@@ -30,7 +30,7 @@ extern "C" jsc_status add_cuda(struct jsc_stream *stream, const struct op_add *o
     const jsc_status status = cuda_enter(stream, error);
     if (status != JSC_OK || op->n == 0)
         return status;
-    const bool vector = (uintptr_t)x % 16 == 0 && (uintptr_t)y % 16 == 0;
+    const bool vector = aligned(x) && aligned(y);
     const unsigned blocks = (unsigned)blocks_of(op->n, vector ? 4 * ADD_THREADS : ADD_THREADS);
     const cudaError_t result = vector ? JSC_LAUNCH((add<4>), blocks, ADD_THREADS, 0, cuda_handle(stream), x, y, op->n, op->scale)
                                       : JSC_LAUNCH((add<1>), blocks, ADD_THREADS, 0, cuda_handle(stream), x, y, op->n, op->scale);

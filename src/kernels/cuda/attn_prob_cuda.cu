@@ -86,7 +86,7 @@ static cudaError_t launch_prob(const attention_vjp_args &a, const attention_prob
 
 cudaError_t attn_prob_launch(const attention_vjp_args &a, const attention_probs &p, enum attention_prob_type type, cudaStream_t stream)
 {
-    const bool vectors = a.h % 4 == 0 && (uintptr_t)a.qkv % 16 == 0;
+    const bool vectors = a.h % 4 == 0 && aligned(a.qkv);
     return type == PROB_TWO_BF16 ? launch_prob<bf16, 2, 4>(a, p, stream)
            : type == PROB_BF16   ? launch_prob<bf16, 1, 4>(a, p, stream)
            : vectors             ? launch_prob<float, 1, 4>(a, p, stream)
@@ -169,7 +169,7 @@ static cudaError_t launch_dot(const attention_vjp_args &a, cudaStream_t stream)
 cudaError_t attn_dot_launch(const attention_vjp_args &a, cudaStream_t stream)
 {
     const size_t size = a.narrow ? sizeof(bf16) : sizeof(float);
-    const bool vectors = a.h % 4 == 0 && (uintptr_t)a.o % 16 == 0 && (uintptr_t)a.dout % (4 * size) == 0;
+    const bool vectors = a.h % 4 == 0 && aligned(a.o) && (uintptr_t)a.dout % (4 * size) == 0;
     if (!a.narrow)
         return vectors ? launch_dot<float, 1, 4>(a, stream) : launch_dot<float, 1, 1>(a, stream);
     return a.terms ? launch_dot<bf16, 8, 8>(a, stream) : vectors ? launch_dot<bf16, 1, 4>(a, stream) : launch_dot<bf16, 1, 1>(a, stream);

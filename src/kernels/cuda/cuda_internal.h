@@ -72,6 +72,12 @@ static inline const struct cuda_device *cuda_device_of(const struct jsc_stream *
     return (const struct cuda_device *)stream->device;
 }
 
+/* May vectors of 16 bytes begin at p? NULL is no obstacle. */
+static inline bool aligned(const void *p)
+{
+    return (uintptr_t)p % 16 == 0;
+}
+
 /* ---- backend_cuda.c, transfer_cuda.c --------------------------------------------------------------------------------------- */
 
 /* JSC_OK, or what failed in one line: "cuda: norm: an illegal memory access was encountered; ..."; out of memory is JSC_E_MEMORY, else

@@ -7,6 +7,7 @@
  *              synchronous, a strip of rows of the result at a time, so that scratch stays small
  * probes       out[j] = sum_i sign(seed, first + j, ids[i]) wc[i]    [count][d] f32; a block takes a segment of the list, whose sums are
  *              then added in order; wc is read count/4 times, from L2; the signs are those of rng_sign in src/host/base/rng.c, made once per block */
+#include "philox.h"
 #include "row_sums.cuh"
 
 /* ---- rows ------------------------------------------------------------------------------------------------------------------------- */
@@ -233,31 +234,6 @@ done:
 #define PROBE_LOADS    8                 /* rows in flight a thread */
 #define PROBE_MOST_IDS (CUDA_STAGE_BYTES / sizeof(int32_t) / PROBE_SEGMENT * PROBE_SEGMENT)
 
-/* Philox4x32-10, word `word` of the block: rng_philox() of rng.c. */
-JSC_DEVICE uint32_t philox(uint64_t seed, uint64_t stream, uint64_t block, int word)
-{
-    uint32_t c0 = (uint32_t)block, c1 = (uint32_t)(block >> 32), c2 = (uint32_t)stream, c3 = (uint32_t)(stream >> 32);
-    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-    for (int round = 0; round < 10; round++) {
-        const uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
-        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-        c1 = (uint32_t)p1;
-        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-        c3 = (uint32_t)p0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    return word == 0 ? c0 : word == 1 ? c1 : word == 2 ? c2 : c3;
-}
-
-/* The sign bit that rng_sign(seed, stream, index) means: set for -1. */
-JSC_DEVICE uint32_t sign_bit(uint64_t seed, uint64_t stream, uint64_t index)
-{
-    const uint64_t at = index / 32;
-    const uint32_t word = philox(seed, stream, at / 4, (int)(at % 4));
-    return (word >> (index % 32) & 1u) ? 0u : 0x80000000u;
-}
-
 struct probe_args {
     size_t n;
     int count, d;
@@ -267,11 +243,11 @@ struct probe_args {
     float *sums; /* [segment][count][d] */
 };
 
-/* The signs of a segment's rows, [rows][PROBES]. */
+/* The signs of a segment's rows, [rows][PROBES], as the sign bit: rng_sign(). */
 JSC_DEVICE void make_signs(uint32_t *signs, const probe_args &a, size_t from, int rows, int j0)
 {
     for (int s = (int)threadIdx.x; s < PROBES * rows; s += PROBE_THREADS)
-        signs[s] = sign_bit(a.seed, a.first + (uint64_t)(j0 + s % PROBES), (uint64_t)a.ids[from + (size_t)(s / PROBES)]);
+        signs[s] = philox_positive(a.seed, a.first + (uint64_t)(j0 + s % PROBES), (uint64_t)a.ids[from + (size_t)(s / PROBES)]) ? 0u : 0x80000000u;
 }
 
 /* part += sign w over ROWS rows from w on. All loads are issued before the first is used: without conditions, and with a barrier of the
@@ -351,7 +327,7 @@ JSC_KERNEL_BOUNDED(add_segments, FISHER_THREADS, 0)(float *out, const float *sum
 /* Entries first .. first+a.n-1 of the list. */
 static cudaError_t launch_probes(const probe_args &a, float *out, bool from_zero, cudaStream_t stream)
 {
-    const bool vector = a.d % 4 == 0 && (uintptr_t)a.wc % 16 == 0;
+    const bool vector = a.d % 4 == 0 && aligned(a.wc);
     const size_t n = (size_t)a.count * (size_t)a.d, segments = blocks_of(a.n, PROBE_SEGMENT);
     const dim3 grid((unsigned)blocks_of((size_t)a.d, (vector ? 4 : 1) * PROBE_THREADS), (unsigned)blocks_of((size_t)a.count, PROBES),
                     (unsigned)segments);

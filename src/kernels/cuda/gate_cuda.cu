@@ -97,7 +97,7 @@ static cudaError_t launch_gate(gate_args p, enum act_kind act, cudaStream_t stre
 
 static bool in_fours(size_t n, const void *p)
 {
-    return n % 4 == 0 && (uintptr_t)p % 16 == 0;
+    return n % 4 == 0 && aligned(p);
 }
 
 extern "C" jsc_status gate_cuda(struct jsc_stream *stream, const struct op_gate *op, jsc_error *error)

@@ -85,11 +85,6 @@ static dim3 grid_of(size_t rows, size_t vectors)
     return dim3((unsigned)rows, (unsigned)((vectors + THREADS - 1) / THREADS));
 }
 
-static bool aligned(const void *p)
-{
-    return (uintptr_t)p % 16 == 0;
-}
-
 static jsc_status split(struct jsc_stream *stream, const float *x, size_t n, size_t k, size_t kp, bf16 *out, jsc_error *error)
 {
     const cudaStream_t handle = cuda_handle(stream);

@@ -193,11 +193,6 @@ struct collapse {
     size_t t, n, B, d, f;
 };
 
-static bool aligned(const void *p)
-{
-    return (uintptr_t)p % 16 == 0;
-}
-
 template <class T>
 static jsc_status form_all(const struct collapse *c, jsc_error *error)
 {

@@ -90,8 +90,8 @@ template <class X>
 static cudaError_t launch_rope(const rope_args &a, enum rope_layout layout, size_t n, cudaStream_t stream)
 {
     constexpr int PAIRS = 16 / (int)sizeof(X);
-    const bool vector = a.half % PAIRS == 0 && a.h % PAIRS == 0 && a.stride % PAIRS == 0 && (uintptr_t)a.x % 16 == 0 &&
-                        (uintptr_t)a.cos % 16 == 0 && (uintptr_t)a.sin % 16 == 0;
+    const bool vector = a.half % PAIRS == 0 && a.h % PAIRS == 0 && a.stride % PAIRS == 0 && aligned(a.x) &&
+                        aligned(a.cos) && aligned(a.sin);
     if (n == 0 || a.half == 0 || a.heads == 0)
         return cudaSuccess;
     return vector ? launch_rope_pairs<X, PAIRS>(a, layout, n, stream) : launch_rope_pairs<X, 1>(a, layout, n, stream);

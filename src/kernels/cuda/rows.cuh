@@ -99,7 +99,7 @@ JSC_DEVICE T team_sum(T x JSC_SITE)
 /* May rows of n elements that begin at p be read in pieces of vectors? NULL is no obstacle. */
 static inline bool in_pieces(size_t n, const void *p)
 {
-    return n % PIECE == 0 && (uintptr_t)p % 16 == 0;
+    return n % PIECE == 0 && aligned(p);
 }
 
 static inline size_t blocks_of(size_t work, size_t each)

@@ -82,16 +82,6 @@ done:
 
 /* ---- numbers --------------------------------------------------------------------------------------------------------------------- */
 
-/* To nearest even; NaN stays NaN, what is too large becomes infinite: as on the device. */
-static uint16_t bf16_bits(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    if (x != x)
-        return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 static void narrow(const double *in, size_t n, size_t size, void *out)
 {
     if (size == sizeof(float)) {
@@ -113,12 +103,8 @@ static void widen(const void *in, size_t n, size_t size, double *out)
             out[i] = (double)x[i];
     } else {
         const uint16_t *x = in;
-        for (size_t i = 0; i < n; i++) {
-            const uint32_t bits = (uint32_t)x[i] << 16;
-            float value;
-            memcpy(&value, &bits, sizeof value);
-            out[i] = (double)value;
-        }
+        for (size_t i = 0; i < n; i++)
+            out[i] = (double)bf16_value(x[i]);
     }
 }
 

@@ -6,7 +6,6 @@
 #include "cuda_internal.h"
 #include "weight_decode.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -35,20 +34,14 @@ struct share {
 /* x = high + low to 16 bits of significand. What would round up to infinity is cut off instead; its remainder is as small. */
 static void split_bf16(const float *x, size_t n, uint16_t *high, uint16_t *low, bool *has_low)
 {
-    uint32_t any = 0;
+    unsigned any = 0;
     for (size_t i = 0; i < n; i++) {
-        uint32_t bits, high_bits, low_bits;
-        float whole, rest;
+        uint32_t bits;
+        const uint16_t nearest = bf16_bits(x[i]);
         memcpy(&bits, x + i, sizeof bits);
-        high_bits = (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u; /* to nearest even; x is finite */
-        high_bits = (high_bits & 0x7f800000u) == 0x7f800000u ? bits & 0xffff0000u : high_bits;
-        memcpy(&whole, &high_bits, sizeof whole);
-        rest = x[i] - whole;
-        memcpy(&low_bits, &rest, sizeof low_bits);
-        low_bits = (low_bits + 0x7fffu + (low_bits >> 16 & 1u)) >> 16;
-        high[i] = (uint16_t)(high_bits >> 16);
-        low[i] = (uint16_t)low_bits;
-        any |= low_bits & 0x7fffu;
+        high[i] = (nearest & 0x7f80) == 0x7f80 ? (uint16_t)(bits >> 16) : nearest;
+        low[i] = bf16_bits(x[i] - bf16_value(high[i]));
+        any |= low[i] & 0x7fffu;
     }
     *has_low = *has_low || any != 0;
 }
@@ -59,7 +52,7 @@ static void copy_share(struct share *s)
     const struct piece *p = s->piece;
     const struct weight_part *part = p->part;
     for (size_t r = s->begin; r < s->begin + s->n; r++) {
-        const size_t row = p->first + r, stored = part->row_of != NULL ? (size_t)part->row_of[row] : row;
+        const size_t row = p->first + r, stored = weight_part_row(part, row);
         uint16_t *out = p->high + r * p->k;
         unsigned any = 0;
         memcpy(out, (const char *)part->bytes + stored * part->row_bytes, p->k * sizeof *out);
@@ -238,11 +231,7 @@ static jsc_status load_bias(struct loader *l, const double *bias, const char *na
     void *memory = NULL;
 
     TRY(mem_new(&floats, n, error));
-    for (size_t i = 0; i < n; i++) {
-        floats[i] = (float)bias[i];
-        if (!isfinite(floats[i]))
-            FAIL(JSC_E_NUMERIC, "%s: element [%zu] of its bias is not finite (%g); the file is damaged: fetch it again", name, i, bias[i]);
-    }
+    TRY(weight_bias(bias, n, name, floats, error));
     TRY(alloc_lasting(l->device, n * sizeof *floats, &memory, error));
     w->bias = memory;
     TRY(cuda_check(cudaMemcpyAsync(w->bias, floats, n * sizeof *floats, cudaMemcpyHostToDevice, l->stream), "loading a bias", error));

@@ -7,7 +7,7 @@ static jsc_status decode_part(const struct weight_part *part, size_t k, double *
     const size_t rows = part->transposed ? k : part->n, columns = part->transposed ? part->n : k;
 
     for (size_t r = 0; r < rows; r++) {
-        const size_t stored = part->row_of != NULL ? (size_t)part->row_of[r] : r;
+        const size_t stored = weight_part_row(part, r);
         dtype_row_f64(part->type, (const char *)part->bytes + stored * part->row_bytes, columns, line);
         for (size_t c = 0; c < columns; c++) {
             const double value = line[c] * part->scale;
