@@ -30,7 +30,7 @@ static inline dptr dptr_at(dptr base, size_t element, size_t size)
 }
 
 enum role { ROLE_REAL, ROLE_ACT, ROLE_COT, ROLE_COUNT };
-enum norm_kind { NORM_RMS, NORM_LAYER };
+enum norm_kind { NORM_RMS, NORM_LAYER, NORM_NONE }; /* NONE: a half of a block that begins without a norm */
 enum act_kind { ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_RELU };
 enum rope_layout { ROPE_HALF_SPLIT, ROPE_INTERLEAVED };
 enum mlp_form { MLP_DIRECT, MLP_HALF, MLP_FULL };
@@ -106,13 +106,18 @@ static inline size_t rows_at(const struct rows *rows, size_t r)
 /* out[i] = scale * W[ids[i]]                         [n][d] REAL; ids is a host array */
 struct op_embed { size_t n; const int32_t *ids; const struct jsc_weight *w; double scale; dptr out; };
 
-/* r = 1/sqrt(mean((x-m)^2) + eps), m = mean x for LAYER, 0 for RMS;   y = (x - m) r w + b
+/* r = 1/sqrt(mean((x-m)^2) + eps), m = mean x for LAYER, 0 for RMS;   y = (x - m) r w + b;   NONE: y = x, r and mean are not written
  * x [n][d] REAL; w, b [d] REAL (b may be NULL); y [n][d] ACT or NULL; y_real [n][d] REAL or NULL; r, mean [n] REAL (mean: LAYER only) */
 struct op_norm { size_t n; int d; enum norm_kind kind; double eps; dptr x, w, b, y, y_real, r, mean; };
 
 /* y = x W^T + bias, or y += if accumulate.           x [n][k] ACT, y [n][n_out] REAL
  * precise: sums in double, rounded once (strict precision, where a forward's rounding errors grow); slower, never needed for speed. */
 struct op_matmul { size_t n; const struct jsc_weight *w; dptr x, y; bool accumulate, precise; };
+
+/* Norms of `parts` parts of a row, each `width` wide, in place (queries and keys per head; or parts = 1 over all heads). Part j of row i is
+ * at x + i*stride + j*width (elements):  xhat = (x - m) r;  x = xhat w_j + b_j, m and r of the part as in norm (RMS or LAYER).
+ * x REAL; w, b REAL [width], or [parts][width] if own (b may be NULL); xhat [n][parts*width], r [n][parts] REAL: what the VJP needs */
+struct op_part_norm { size_t n; int parts, width, stride; enum norm_kind kind; bool own; double eps; dptr x, w, b, xhat, r; };
 
 /* Rotates the first `rot` components of `heads` heads in place, head j of row i at x + i*stride + j*h (elements); the rest of a head
  * passes. Pair (a, b) -> (a c - b s, b c + a s) with c, s = cos[t][j], sin[t][j], t = i % T;
@@ -142,10 +147,19 @@ struct op_head_vjp { size_t n; const size_t *start; const int32_t *ids; const do
 struct op_matmul_vjp { size_t n; const struct jsc_weight *w; dptr dy, dx; bool accumulate; struct rows slab; };
 
 /* Per row, token i = rows: g = w o dn;  xhat = (x - m) r;  R += r (g - xhat <xhat, g>/d) for RMS;
- * LAYER: R += r (g - mean(g) - xhat <xhat, g>/d).  Then G = R as COT, ss[row] = sum R^2 (double).
- * x [N][d], r, mean [N] REAL, saved by norm; w [d] REAL; dn [rows][d] COT; R [rows][d] REAL in/out; G [rows][d] COT or NULL (may be R if
- * one_type); ss [rows] double device memory or NULL. Of a slab, R, G and ss are the whole block's arrays, dn rows are contiguous. */
+ * LAYER: R += r (g - mean(g) - xhat <xhat, g>/d);  NONE: R += dn (x, r, mean, w unused).  Then G = R as COT, ss[row] = sum R^2 (double).
+ * x [N][d], r, mean [N] REAL, saved by norm; w [d] REAL; dn [rows][d] COT; R [rows][d] REAL in/out; G [rows][d] COT or NULL: not wanted (may be
+ * R if one_type); ss [rows] double device memory or NULL. Of a slab, R, G and ss are the whole block's arrays, dn rows are contiguous. */
 struct op_norm_vjp { struct rows rows; int d; enum norm_kind kind; dptr x, r, mean, w, dn, R, G, ss; };
+
+/* The same pull-back without the residual stream, of a norm behind a branch:  dx = r (g - xhat <xhat, g>/d), LAYER: also minus mean(g);
+ * g = w o dy.  x [N][d], r, mean [N] REAL, saved by norm; dy COT, dx [rows][d] COT. Of a slab, dy is the whole block's array and tok (if
+ * any) the whole block's list; dx rows are contiguous. Kind RMS or LAYER. */
+struct op_norm_pull { struct rows rows; int d; enum norm_kind kind; dptr x, r, mean, w, dy, dx; };
+
+/* The transpose of part_norm on parts of the rows of dx COT, in place; part j of row i is at dx + i*stride + j*width, its token i / rows.B
+ * (tok NULL, no slab):  g = w_j dx;  dx = r (g - xhat <xhat, g>/width), LAYER: also minus mean(g) */
+struct op_part_norm_vjp { struct rows rows; int parts, width, stride; enum norm_kind kind; bool own; dptr xhat, r, w, dx; };
 
 /* gated: dg = da c1[tok], du = da c2[tok] -> dgu [rows][2f];  plain: dgu = da c1 [rows][f].   da [rows][f] COT, dgu COT */
 struct op_gate_vjp { struct rows rows; int f; bool gated; dptr da, c1, c2, dgu; };
@@ -242,6 +256,7 @@ struct jsc_ops {
     jsc_status (*embed)(struct jsc_stream *, const struct op_embed *, jsc_error *);
     jsc_status (*norm)(struct jsc_stream *, const struct op_norm *, jsc_error *);
     jsc_status (*matmul)(struct jsc_stream *, const struct op_matmul *, jsc_error *);
+    jsc_status (*part_norm)(struct jsc_stream *, const struct op_part_norm *, jsc_error *);
     jsc_status (*rope)(struct jsc_stream *, const struct op_rope *, jsc_error *);
     jsc_status (*attention)(struct jsc_stream *, const struct op_attention *, jsc_error *);
     jsc_status (*gate)(struct jsc_stream *, const struct op_gate *, jsc_error *);
@@ -250,6 +265,8 @@ struct jsc_ops {
     jsc_status (*head_vjp)(struct jsc_stream *, const struct op_head_vjp *, jsc_error *);
     jsc_status (*matmul_vjp)(struct jsc_stream *, const struct op_matmul_vjp *, jsc_error *);
     jsc_status (*norm_vjp)(struct jsc_stream *, const struct op_norm_vjp *, jsc_error *);
+    jsc_status (*norm_pull)(struct jsc_stream *, const struct op_norm_pull *, jsc_error *);
+    jsc_status (*part_norm_vjp)(struct jsc_stream *, const struct op_part_norm_vjp *, jsc_error *);
     jsc_status (*gate_vjp)(struct jsc_stream *, const struct op_gate_vjp *, jsc_error *);
     jsc_status (*mlp_collapse)(struct jsc_stream *, const struct op_mlp_collapse *, jsc_error *);
     size_t (*mlp_collapse_scratch)(struct jsc_device *, enum mlp_form form, size_t n, int B, int d, int f);
@@ -294,7 +311,8 @@ static inline uint64_t ops_interface(void)
         sizeof(struct op_gate),         sizeof(struct op_add),           sizeof(struct op_head_vjp),      sizeof(struct op_matmul_vjp),
         sizeof(struct op_norm_vjp),     sizeof(struct op_gate_vjp),      sizeof(struct op_mlp_collapse),  sizeof(struct op_attention_vjp),
         sizeof(struct op_rope_vjp),     sizeof(struct op_scatter),       sizeof(struct op_fisher_rows),   sizeof(struct op_gram),
-        sizeof(struct op_fisher_apply), sizeof(struct op_probes)};
+        sizeof(struct op_fisher_apply), sizeof(struct op_probes),        sizeof(struct op_part_norm),     sizeof(struct op_norm_pull),
+        sizeof(struct op_part_norm_vjp)};
     uint64_t all = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         all = all * 1099511628211U + sizes[i];
