@@ -230,9 +230,12 @@ Test(config, case_13_biases)
 Test(config, case_14_quantised_checkpoints)
 {
     UNSUPPORTED("{\"quantization_config\":{\"quant_method\":\"fp8\",\"bits\":8}}", "quantization_config|fp8");
-    UNSUPPORTED("{\"quantization_config\":{\"load_in_4bit\":true}}", "quantization_config|no quant_method given");
+    UNSUPPORTED("{\"quantization_config\":{\"load_in_4bit\":true}}", "quantization_config|bitsandbytes");
     UNSUPPORTED("{\"compression_config\":{\"quant_method\":\"compressed-tensors\"}}", "compressed-tensors");
-    UNSUPPORTED("{\"quantization\":{\"bits\":4}}", "quantization");
+    UNSUPPORTED("{\"quantization_config\":{}}", "quantization_config|no quant_method given");
+    UNSUPPORTED("{\"quantization\":{\"group_size\":64,\"bits\":4}}", "quantization: |MLX");
+    UNSUPPORTED("{\"quantization\":{\"quant_algo\":\"NVFP4\"}}", "quantization: |NVFP4");
+    UNSUPPORTED("{\"text_config\":{\"quantization_config\":{\"quant_method\":\"awq\"}}}", "quantization_config|awq");
     const struct config c = ACCEPT("{\"quantization_config\":null}");
     cr_expect(c.d == 8);
 }

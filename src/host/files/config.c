@@ -79,22 +79,6 @@ done:
 
 /* ---- fields ---------------------------------------------------------------------------------------------------------------- */
 
-/* A checkpoint whose weights are packed has plausible shapes; nothing would fail except the results. */
-static jsc_status refuse_quantised(const char *path, const json_t *root, jsc_error *error)
-{
-    static const char *const keys[] = {"quantization_config", "compression_config", "quantization"};
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const json_t *q = json_object_get(root, keys[i]);
-        if (q == NULL || json_is_null(q))
-            continue;
-        const char *method = json_string_value(json_object_get(q, "quant_method"));
-        return status_set(error, JSC_E_UNSUPPORTED,
-                          "%s: %s: the weights are quantised (%.80s), which is not implemented; use the plain checkpoint or a GGUF file",
-                          path, keys[i], method != NULL ? method : "no quant_method given");
-    }
-    return JSC_OK;
-}
-
 static jsc_status read_sizes(const char *path, const json_t *root, const struct config_defaults *defaults, struct config *c,
                              jsc_error *error)
 {
@@ -191,7 +175,7 @@ jsc_status config_from_json(const char *path, const json_t *root, const struct c
     jsc_status status = JSC_OK;
     struct config c = {.bos_id = -1, .eos_id = -1, .partial_rotary = 1.0, .factor = 1.0};
     TRY(config_family_json(path, root, c.family, sizeof c.family, error));
-    TRY(refuse_quantised(path, root, error));
+    TRY(quantised_refuse_config(path, root, error));
     TRY(read_sizes(path, root, defaults, &c, error));
     TRY(read_options(path, root, defaults, &c, error));
     TRY(config_rope_json(path, root, defaults, &c, error));

@@ -126,6 +126,13 @@ jsc_status safetensors_open(const char *directory, struct tensor_set **out, jsc_
 /* one file: for tests and fuzzing */
 jsc_status safetensors_open_file(const char *path, struct tensor_set **out, jsc_error *error);
 
+/* ---- quantised.c: packed checkpoints that have plausible shapes: JSC_E_UNSUPPORTED names the method ------------------------------------ */
+
+/* What config.json declares: quantization_config and the like, at the top or in text_config. */
+jsc_status quantised_refuse_config(const char *path, const json_t *root, jsc_error *error);
+/* What the tensors of a safetensors checkpoint show where config.json is silent: packed or scale companions, element types of weights. */
+jsc_status quantised_refuse_tensors(const struct tensor_set *set, jsc_error *error);
+
 /* ---- gguf.c ---------------------------------------------------------------------------------------------------------------------- */
 
 enum gguf_type { GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STRING, GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64 };

@@ -136,6 +136,7 @@ static jsc_status open_directory(jsc_model *m, struct checkpoint *c, jsc_error *
     }
     TRY(config_from_json(path, c->config, &m->family->defaults, &m->config, error));
     TRY(safetensors_open(m->path, &c->tensors, error));
+    TRY(quantised_refuse_tensors(c->tensors, error));
 done:
     file_close(file);
     mem_free(path);
