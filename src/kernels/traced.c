@@ -14,6 +14,7 @@ struct counter {
 enum {
     NORM,
     MATMUL,
+    PART_NORM,
     ROPE,
     ATTENTION,
     GATE,
@@ -22,6 +23,8 @@ enum {
     HEAD_VJP,
     MATMUL_VJP,
     NORM_VJP,
+    NORM_PULL,
+    PART_NORM_VJP,
     GATE_VJP,
     MLP_COLLAPSE,
     ATTENTION_VJP,
@@ -58,6 +61,7 @@ static void count(int which, const char *name, double rows, double seconds)
     }
 TRACED(norm, NORM, a->n)
 TRACED(matmul, MATMUL, a->n)
+TRACED(part_norm, PART_NORM, a->n)
 TRACED(rope, ROPE, a->n)
 TRACED(attention, ATTENTION, a->S * a->T)
 TRACED(gate, GATE, a->n)
@@ -66,6 +70,8 @@ TRACED(embed, EMBED, a->n)
 TRACED(head_vjp, HEAD_VJP, a->n)
 TRACED(matmul_vjp, MATMUL_VJP, a->n)
 TRACED(norm_vjp, NORM_VJP, a->rows.n)
+TRACED(norm_pull, NORM_PULL, a->rows.n)
+TRACED(part_norm_vjp, PART_NORM_VJP, a->rows.n)
 TRACED(gate_vjp, GATE_VJP, a->rows.n)
 TRACED(mlp_collapse, MLP_COLLAPSE, a->n *(size_t)a->B)
 TRACED(attention_vjp, ATTENTION_VJP, (size_t)a->S *(size_t)a->T *(size_t)a->B)
@@ -82,6 +88,7 @@ struct jsc_ops traced_ops(const struct jsc_ops *real)
     t.record_begin = NULL, t.record_end = NULL; /* every entry is waited for */
     t.norm = traced_norm, t.matmul = traced_matmul, t.rope = traced_rope, t.attention = traced_attention, t.gate = traced_gate;
     t.add = traced_add, t.embed = traced_embed, t.head_vjp = traced_head_vjp, t.matmul_vjp = traced_matmul_vjp;
+    t.part_norm = traced_part_norm, t.norm_pull = traced_norm_pull, t.part_norm_vjp = traced_part_norm_vjp;
     t.norm_vjp = traced_norm_vjp, t.gate_vjp = traced_gate_vjp, t.mlp_collapse = traced_mlp_collapse;
     t.attention_vjp = traced_attention_vjp, t.rope_vjp = traced_rope_vjp, t.scatter = traced_scatter;
     t.fisher_rows = traced_fisher_rows, t.gram = traced_gram, t.fisher_apply = traced_fisher_apply, t.probes = traced_probes;

@@ -12,6 +12,9 @@
 #define matmul_vjp_ref            matmul_vjp_naive
 #define norm_ref                  norm_naive
 #define norm_vjp_ref              norm_vjp_naive
+#define norm_pull_ref             norm_pull_naive
+#define part_norm_ref             part_norm_naive
+#define part_norm_vjp_ref         part_norm_vjp_naive
 #define norm_vjp_row_ref          norm_vjp_row_naive
 #define rope_ref                  rope_naive
 #define rope_vjp_ref              rope_vjp_naive
@@ -39,6 +42,7 @@
 #include "matmul_ref.c"
 #include "mlp_collapse_ref.c"
 #include "norm_ref.c"
+#include "part_norm_ref.c"
 #include "rope_ref.c"
 #undef double
 
@@ -293,6 +297,7 @@ const struct jsc_ops ops_naive = {
     .embed = embed_naive,
     .norm = norm_naive,
     .matmul = matmul_naive,
+    .part_norm = part_norm_naive,
     .rope = rope_naive,
     .attention = attention_naive,
     .gate = gate_naive,
@@ -300,6 +305,8 @@ const struct jsc_ops ops_naive = {
     .head_vjp = head_vjp_naive,
     .matmul_vjp = matmul_vjp_naive,
     .norm_vjp = norm_vjp,
+    .norm_pull = norm_pull_naive,
+    .part_norm_vjp = part_norm_vjp_naive,
     .gate_vjp = gate_vjp_naive,
     .mlp_collapse = mlp_collapse,
     .mlp_collapse_scratch = mlp_collapse_scratch_naive,

@@ -169,6 +169,7 @@ jsc_status embed_cpu(struct jsc_stream *stream, const struct op_embed *op, jsc_e
 jsc_status norm_cpu(struct jsc_stream *stream, const struct op_norm *op, jsc_error *error);
 jsc_status matmul_precise_cpu(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error);
 jsc_status matmul_cpu(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error);
+jsc_status part_norm_cpu(struct jsc_stream *stream, const struct op_part_norm *op, jsc_error *error);
 jsc_status rope_cpu(struct jsc_stream *stream, const struct op_rope *op, jsc_error *error);
 jsc_status attention_cpu(struct jsc_stream *stream, const struct op_attention *op, jsc_error *error);
 jsc_status gate_cpu(struct jsc_stream *stream, const struct op_gate *op, jsc_error *error);
@@ -176,6 +177,8 @@ jsc_status add_cpu(struct jsc_stream *stream, const struct op_add *op, jsc_error
 jsc_status head_vjp_cpu(struct jsc_stream *stream, const struct op_head_vjp *op, jsc_error *error);
 jsc_status matmul_vjp_cpu(struct jsc_stream *stream, const struct op_matmul_vjp *op, jsc_error *error);
 jsc_status norm_vjp_cpu(struct jsc_stream *stream, const struct op_norm_vjp *op, jsc_error *error);
+jsc_status norm_pull_cpu(struct jsc_stream *stream, const struct op_norm_pull *op, jsc_error *error);
+jsc_status part_norm_vjp_cpu(struct jsc_stream *stream, const struct op_part_norm_vjp *op, jsc_error *error);
 jsc_status gate_vjp_cpu(struct jsc_stream *stream, const struct op_gate_vjp *op, jsc_error *error);
 jsc_status mlp_collapse_cpu(struct jsc_stream *stream, const struct op_mlp_collapse *op, jsc_error *error);
 size_t mlp_collapse_scratch_cpu(struct jsc_device *device, enum mlp_form form, size_t n, int B, int d, int f);

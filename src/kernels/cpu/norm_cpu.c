@@ -1,141 +1,94 @@
-/* norm_cpu.c: RMSNorm and LayerNorm, and their VJP added to the residual-stream gradient. Formulas: ops.h. Oracle: norm_ref.c.
+/* norm_cpu.c: RMSNorm, LayerNorm and none at all, and their VJP: added to the residual-stream gradient, or by itself behind a branch.
+ * Formulas: ops.h. Oracle: norm_ref.c.
  *
- * Bytes a row: forward 4d read, 4d written; VJP 8d read, 4d written (fast precision 6d and 6d), by memory bandwidth. Sums over a row run in double, in an
- * order that depends on nothing but d. */
+ * Bytes a row: forward 4d read, 4d written; VJP 8d read, 4d written (fast precision 6d and 6d); by itself 4d and 4d (2d and 2d), by memory
+ * bandwidth: x is read once per token and stays in cache. */
 #include "cot_cpu.h"
 #include "cpu_internal.h"
-
-#include <math.h>
-#include <string.h>
-
-#define ROW_WORK 32768 /* elements below which a team costs more than it saves */
-
-CPU_CLONES static double sum_row(const float *x, int d)
-{
-    double sum = 0.0;
-#pragma omp simd reduction(+ : sum)
-    for (int i = 0; i < d; i++)
-        sum += (double)x[i];
-    return sum;
-}
-
-CPU_CLONES static double sum_squares(const float *x, int d, double mean)
-{
-    double sum = 0.0;
-#pragma omp simd reduction(+ : sum)
-    for (int i = 0; i < d; i++) {
-        const double c = (double)x[i] - mean;
-        sum += c * c;
-    }
-    return sum;
-}
-
-CPU_CLONES static void normalise(const float *x, int d, float mean, float r, const float *w, const float *b, float *y)
-{
-    if (b != NULL)
-        for (int i = 0; i < d; i++)
-            y[i] = (x[i] - mean) * r * w[i] + b[i];
-    else
-        for (int i = 0; i < d; i++)
-            y[i] = (x[i] - mean) * r * w[i];
-}
+#include "norm_rows_cpu.h"
 
 jsc_status norm_cpu(struct jsc_stream *stream, const struct op_norm *op, jsc_error *error)
 {
     (void)error;
     const int d = op->d;
-    float *r_out = op->r, *mean_out = op->mean;
-#pragma omp parallel for num_threads(cpu_threads(stream)) schedule(static) if (op->n * (size_t)d > ROW_WORK)
+    const size_t bytes = (size_t)d * sizeof(float);
+    float *r = op->r, *mean = op->mean;
+#pragma omp parallel for num_threads(cpu_threads(stream)) schedule(static) if (op->n * (size_t)d > NORM_WORK)
     for (size_t i = 0; i < op->n; i++) {
         const float *x = (const float *)op->x + i * (size_t)d;
-        const double mean = op->kind == NORM_LAYER ? sum_row(x, d) / d : 0.0;
-        const float r = (float)(1.0 / sqrt(sum_squares(x, d, mean) / d + op->eps));
-        r_out[i] = r;
-        if (op->kind == NORM_LAYER)
-            mean_out[i] = (float)mean;
-        float *first = op->y != NULL ? op->y : op->y_real;
-        if (first != NULL)
-            normalise(x, d, (float)mean, r, op->w, op->b, first + i * (size_t)d);
-        if (op->y != NULL && op->y_real != NULL && op->y_real != op->y)
-            memcpy((float *)op->y_real + i * (size_t)d, (float *)op->y + i * (size_t)d, (size_t)d * sizeof(float));
+        float *y = op->y != NULL ? (float *)op->y + i * (size_t)d : NULL,
+              *y_real = op->y_real != NULL ? (float *)op->y_real + i * (size_t)d : NULL;
+        float *first = y != NULL ? y : y_real;
+        if (op->kind == NORM_NONE) {
+            if (first != NULL)
+                memcpy(first, x, bytes);
+        } else {
+            const struct norm_stats s = norm_row_stats(op->kind, op->eps, x, d);
+            r[i] = s.r;
+            if (op->kind == NORM_LAYER)
+                mean[i] = s.mean;
+            if (first != NULL)
+                norm_row_apply(s, x, d, op->w, op->b, first);
+        }
+        if (y != NULL && y_real != NULL && y_real != y)
+            memcpy(y_real, y, bytes);
     }
     return JSC_OK;
 }
 
 /* ---- VJP ------------------------------------------------------------------------------------------------------------------------ */
 
-struct norm_row {
-    const float *x, *w, *dn;
-    float r, mean;
-    float *R;
-    int d;
-};
-
-/* <xhat, w o dn> and, for LayerNorm, the sum of w o dn. */
-CPU_CLONES static double dot_xhat(const struct norm_row *p)
+/* What norm saved of one token. */
+static struct norm_row row_of_token(enum norm_kind kind, int d, const float *x, const float *r, const float *mean, const float *w, size_t t)
 {
-    const float *x = p->x, *w = p->w, *dn = p->dn;
-    const double mean = (double)p->mean;
-    double sum = 0.0;
-#pragma omp simd reduction(+ : sum)
-    for (int i = 0; i < p->d; i++)
-        sum += ((double)x[i] - mean) * (double)(w[i] * dn[i]);
-    return sum * (double)p->r;
-}
-
-CPU_CLONES static double sum_weighted(const struct norm_row *p)
-{
-    const float *w = p->w, *dn = p->dn;
-    double sum = 0.0;
-#pragma omp simd reduction(+ : sum)
-    for (int i = 0; i < p->d; i++)
-        sum += (double)(w[i] * dn[i]);
-    return sum;
-}
-
-/* R += r (g - shift - xhat c); returns the sum of squares of the new R. */
-CPU_CLONES static double pull_row(const struct norm_row *p, float c, float shift)
-{
-    const float *x = p->x, *w = p->w, *dn = p->dn;
-    float *R = p->R;
-    const float r = p->r, slope = p->r * c, mean = p->mean;
-    double ss = 0.0;
-#pragma omp simd reduction(+ : ss)
-    for (int i = 0; i < p->d; i++) {
-        const float v = R[i] + r * (w[i] * dn[i] - shift - (x[i] - mean) * slope);
-        R[i] = v;
-        ss += (double)v * (double)v;
-    }
-    return ss;
+    if (kind == NORM_NONE)
+        return (struct norm_row){.kind = kind, .d = d};
+    return (struct norm_row){
+        .kind = kind, .d = d, .x = x + t * (size_t)d, .w = w, .mean = kind == NORM_LAYER ? mean[t] : 0.0f, .unit = r[t], .r = r[t]};
 }
 
 jsc_status norm_vjp_cpu(struct jsc_stream *stream, const struct op_norm_vjp *op, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    const int d = op->d;
-    const size_t cot = cpu_cot(stream->device);
+    const size_t d = (size_t)op->d, cot = cpu_cot(stream->device);
     double *ss = op->ss;
     float *floats = NULL;
 
-    TRY(cpu_cot_rows(stream, (size_t)d, &floats, error));
-#pragma omp parallel for num_threads(cpu_threads(stream)) schedule(static) if (op->rows.n * (size_t)d > ROW_WORK)
+    TRY(cpu_cot_rows(stream, d, &floats, error));
+#pragma omp parallel for num_threads(cpu_threads(stream)) schedule(static) if (op->rows.n * d > NORM_WORK)
     for (size_t i = 0; i < op->rows.n; i++) {
         const size_t t = op->rows.tok != NULL ? (size_t)op->rows.tok[i] : i / (size_t)op->rows.B, place = rows_at(&op->rows, i),
-                     at = place * (size_t)d;
-        const bool layer = op->kind == NORM_LAYER;
-        const struct norm_row p = {.x = (const float *)op->x + t * (size_t)d,
-                                   .w = op->w,
-                                   .dn = cot_read(dptr_at(op->dn, i * (size_t)d, cot), cot, (size_t)d, cpu_cot_row(floats, (size_t)d)),
-                                   .r = ((const float *)op->r)[t],
-                                   .mean = layer ? ((const float *)op->mean)[t] : 0.0f,
-                                   .R = (float *)op->R + at,
-                                   .d = d};
-        const float shift = layer ? (float)(sum_weighted(&p) / d) : 0.0f;
-        const double sum = pull_row(&p, (float)(dot_xhat(&p) / d), shift);
+                     at = place * d;
+        struct norm_row row = row_of_token(op->kind, op->d, op->x, op->r, op->mean, op->w, t);
+        row.dy = cot_read(dptr_at(op->dn, i * d, cot), cot, d, cpu_cot_row(floats, d));
+        float *R = (float *)op->R + at;
+        const double sum = norm_row_pull_add(&row, R);
         if (ss != NULL)
             ss[place] = sum;
         if (op->G != NULL && op->G != op->R)
-            cot_write(dptr_at(op->G, at, cot), cot, (size_t)d, p.R);
+            cot_write(dptr_at(op->G, at, cot), cot, d, R);
+    }
+done:
+    return status;
+}
+
+jsc_status norm_pull_cpu(struct jsc_stream *stream, const struct op_norm_pull *op, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const size_t d = (size_t)op->d, cot = cpu_cot(stream->device);
+    float *floats = NULL;
+
+    TRY(cpu_cot_rows(stream, d, &floats, error));
+#pragma omp parallel for num_threads(cpu_threads(stream)) schedule(static) if (op->rows.n * d > NORM_WORK)
+    for (size_t i = 0; i < op->rows.n; i++) {
+        const size_t place = rows_at(&op->rows, i), t = op->rows.tok != NULL ? (size_t)op->rows.tok[place] : i / (size_t)op->rows.B;
+        struct norm_row row = row_of_token(op->kind, op->d, op->x, op->r, op->mean, op->w, t);
+        float *scratch = cpu_cot_row(floats, d); /* in fast precision dy is widened there, and dx takes its place */
+        const dptr out = dptr_at(op->dx, i * d, cot);
+        row.dy = cot_read(dptr_at(op->dy, place * d, cot), cot, d, scratch);
+        float *dx = cot_begin(out, cot, scratch);
+        norm_row_pull(&row, dx);
+        cot_end(out, cot, d, dx);
     }
 done:
     return status;

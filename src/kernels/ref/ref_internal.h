@@ -40,7 +40,11 @@ jsc_status matmul_vjp_ref(struct jsc_stream *stream, const struct op_matmul_vjp 
 /* norm_ref.c */
 jsc_status norm_ref(struct jsc_stream *stream, const struct op_norm *op, jsc_error *error);
 jsc_status norm_vjp_ref(struct jsc_stream *stream, const struct op_norm_vjp *op, jsc_error *error);
+jsc_status norm_pull_ref(struct jsc_stream *stream, const struct op_norm_pull *op, jsc_error *error);
 void norm_vjp_row_ref(enum norm_kind kind, size_t d, const double *x, double r, double mean, const double *w, const double *dn, double *R);
+/* part_norm_ref.c */
+jsc_status part_norm_ref(struct jsc_stream *stream, const struct op_part_norm *op, jsc_error *error);
+jsc_status part_norm_vjp_ref(struct jsc_stream *stream, const struct op_part_norm_vjp *op, jsc_error *error);
 /* rope_ref.c */
 jsc_status rope_ref(struct jsc_stream *stream, const struct op_rope *op, jsc_error *error);
 jsc_status rope_vjp_ref(struct jsc_stream *stream, const struct op_rope_vjp *op, jsc_error *error);
