@@ -15,6 +15,7 @@ union arguments {
     struct op_embed embed;
     struct op_norm norm;
     struct op_matmul matmul;
+    struct op_part_norm part_norm;
     struct op_rope rope;
     struct op_attention attention;
     struct op_gate gate;
@@ -22,6 +23,8 @@ union arguments {
     struct op_head_vjp head_vjp;
     struct op_matmul_vjp matmul_vjp;
     struct op_norm_vjp norm_vjp;
+    struct op_norm_pull norm_pull;
+    struct op_part_norm_vjp part_norm_vjp;
     struct op_gate_vjp gate_vjp;
     struct op_mlp_collapse mlp_collapse;
     struct op_attention_vjp attention_vjp;
@@ -117,6 +120,37 @@ static struct rows gradient_rows(struct kit *k)
 
 /* ---- arguments of one copy ----------------------------------------------------------------------------------------------------------- */
 
+/* Of the queries: parts of one row, and their number. */
+static int parts_of(const struct op_case *c)
+{
+    return c->one_part ? 1 : c->H;
+}
+
+static void prepare_part_norm(struct kit *k, struct op_part_norm *a)
+{
+    const struct op_case *c = &k->c;
+    const size_t heads = (size_t)c->H * (size_t)c->h, parts = (size_t)parts_of(c);
+    *a = (struct op_part_norm){
+        .n = k->N, .parts = (int)parts, .width = (int)(heads / parts), .stride = (int)k->W, .kind = c->norm, .own = c->own};
+    a->eps = 1e-5;
+    a->x = numbers(k, ROLE_REAL, k->N * k->W);
+    a->w = numbers(k, ROLE_REAL, heads);
+    a->xhat = numbers(k, ROLE_REAL, k->N * heads);
+    a->r = numbers(k, ROLE_REAL, k->N * parts);
+}
+
+static void prepare_part_norm_vjp(struct kit *k, struct op_part_norm_vjp *a)
+{
+    const struct op_case *c = &k->c;
+    const size_t heads = (size_t)c->H * (size_t)c->h, parts = (size_t)parts_of(c);
+    *a = (struct op_part_norm_vjp){.rows = {.n = k->M, .B = c->B}, .parts = (int)parts, .width = (int)(heads / parts), .stride = (int)k->W};
+    a->kind = c->norm, a->own = c->own;
+    a->xhat = numbers(k, ROLE_REAL, k->N * heads);
+    a->r = numbers(k, ROLE_REAL, k->N * parts);
+    a->w = numbers(k, ROLE_REAL, heads);
+    a->dx = numbers(k, ROLE_COT, k->M * k->W);
+}
+
 static void prepare_forward(struct kit *k, union arguments *a)
 {
     const struct op_case *c = &k->c;
@@ -140,6 +174,9 @@ static void prepare_forward(struct kit *k, union arguments *a)
         a->matmul = (struct op_matmul){
             k->N, weight(k, k->f, k->d, USE_FORWARD), numbers(k, ROLE_ACT, k->N * k->d), numbers(k, ROLE_REAL, k->N * k->f), c->accumulate,
             false};
+        break;
+    case OP_PART_NORM:
+        prepare_part_norm(k, &a->part_norm);
         break;
     case OP_ROPE:
         a->rope = (struct op_rope){k->N,
@@ -250,6 +287,19 @@ static void prepare_vjp(struct kit *k, union arguments *a)
         a->norm_vjp.R = numbers(k, ROLE_REAL, rows.n * k->d);
         a->norm_vjp.G = k->stream->one_type ? a->norm_vjp.R : numbers(k, ROLE_COT, rows.n * k->d);
         break;
+    case OP_NORM_PULL:
+        rows = gradient_rows(k);
+        a->norm_pull = (struct op_norm_pull){.rows = rows, .d = c->d, .kind = c->norm};
+        a->norm_pull.x = numbers(k, ROLE_REAL, k->N * k->d);
+        a->norm_pull.r = numbers(k, ROLE_REAL, k->N);
+        a->norm_pull.mean = numbers(k, ROLE_REAL, k->N);
+        a->norm_pull.w = numbers(k, ROLE_REAL, k->d);
+        a->norm_pull.dy = numbers(k, ROLE_COT, rows.n * k->d);
+        a->norm_pull.dx = numbers(k, ROLE_COT, rows.n * k->d);
+        break;
+    case OP_PART_NORM_VJP:
+        prepare_part_norm_vjp(k, &a->part_norm_vjp);
+        break;
     case OP_GATE_VJP:
         rows = gradient_rows(k);
         a->gate_vjp = (struct op_gate_vjp){rows,
@@ -332,6 +382,7 @@ static void queue_next(struct kit *k)
         CASE(OP_EMBED, embed)
         CASE(OP_NORM, norm)
         CASE(OP_MATMUL, matmul)
+        CASE(OP_PART_NORM, part_norm)
         CASE(OP_ROPE, rope)
         CASE(OP_ATTENTION, attention)
         CASE(OP_GATE, gate)
@@ -339,6 +390,8 @@ static void queue_next(struct kit *k)
         CASE(OP_HEAD_VJP, head_vjp)
         CASE(OP_MATMUL_VJP, matmul_vjp)
         CASE(OP_NORM_VJP, norm_vjp)
+        CASE(OP_NORM_PULL, norm_pull)
+        CASE(OP_PART_NORM_VJP, part_norm_vjp)
         CASE(OP_GATE_VJP, gate_vjp)
         CASE(OP_MLP_COLLAPSE, mlp_collapse)
         CASE(OP_ATTENTION_VJP, attention_vjp)
@@ -379,6 +432,9 @@ static void count(const struct kit *k, struct row *row)
     case OP_MATMUL:
         row->flops = 2.0 * N * d * f, row->bytes = 4.0 * (d * f + N * d + N * f);
         break;
+    case OP_PART_NORM:
+        row->bytes = 12.0 * N * heads;
+        break;
     case OP_ROPE:
         row->bytes = 8.0 * N * rotated;
         break;
@@ -399,6 +455,12 @@ static void count(const struct kit *k, struct row *row)
         break;
     case OP_NORM_VJP:
         row->bytes = 12.0 * live * d;
+        break;
+    case OP_NORM_PULL:
+        row->bytes = 8.0 * live * d;
+        break;
+    case OP_PART_NORM_VJP:
+        row->bytes = 8.0 * M * heads;
         break;
     case OP_GATE_VJP:
         row->bytes = (c->gated ? 12.0 : 8.0) * live * f;

@@ -12,6 +12,7 @@ enum case_op {
     OP_EMBED,
     OP_NORM,
     OP_MATMUL,
+    OP_PART_NORM,
     OP_ROPE,
     OP_ATTENTION,
     OP_GATE,
@@ -19,6 +20,8 @@ enum case_op {
     OP_HEAD_VJP,
     OP_MATMUL_VJP,
     OP_NORM_VJP,
+    OP_NORM_PULL,
+    OP_PART_NORM_VJP,
     OP_GATE_VJP,
     OP_MLP_COLLAPSE,
     OP_ATTENTION_VJP,
@@ -32,8 +35,8 @@ enum case_op {
 };
 /* clang-format off: a row is a case */
 static const char *const case_op_names[OP_COUNT] = {
-    "embed",    "norm",         "matmul",        "rope",     "attention", "gate",        "add",  "head_vjp",     "matmul_vjp", "norm_vjp",
-    "gate_vjp", "mlp_collapse", "attention_vjp", "rope_vjp", "scatter",   "fisher_rows", "gram", "fisher_apply", "probes",
+    "embed",     "norm",          "matmul",   "part_norm",    "rope",          "attention", "gate",    "add",         "head_vjp", "matmul_vjp",   "norm_vjp",
+    "norm_pull", "part_norm_vjp", "gate_vjp", "mlp_collapse", "attention_vjp", "rope_vjp",  "scatter", "fisher_rows", "gram",     "fisher_apply", "probes",
 };
 /* Which rows of a gradient live: all; those of one position per right-hand side (top block); those up to one (matrix). */
 enum case_live { LIVE_ALL, LIVE_TOP, LIVE_LAST };
@@ -54,6 +57,8 @@ struct op_case {
     enum mlp_form form;
     enum case_live live;
     bool gated, bias, accumulate, slope, real;
+    bool own, one_part; /* part_norm: weights of each head's own; one part over all heads */
+    bool apart;         /* G is an array of its own where it may be R */
 };
 
 static const struct op_case op_cases[] = {
@@ -75,6 +80,8 @@ static const struct op_case op_cases[] = {
     {OP_NORM, "a large block", .T = 2, .d = 2056},
     {OP_NORM, "two pieces a thread", .T = 2, .d = 4104, .norm = NORM_LAYER, .bias = true},
     {OP_NORM, "four pieces a thread", .T = 1, .d = 16384},
+    {OP_NORM, "none, odd width", .S = 2, .T = 3, .d = 33, .norm = NORM_NONE},
+    {OP_NORM, "none, vectors", .T = 5, .d = 64, .norm = NORM_NONE},
     {OP_NORM, "smollm2", .T = 23, .d = 576, .real = true},
     {OP_NORM, "smollm2, long", .T = 128, .d = 576, .real = true},
 
@@ -87,13 +94,34 @@ static const struct op_case op_cases[] = {
     {OP_MATMUL, "sequences", .S = 3, .T = 11, .d = 40, .f = 72},
     {OP_MATMUL, "many rows, just over tiles", .T = 131, .d = 97, .f = 49},
     {OP_MATMUL, "few rows, three lanes wide", .T = 23, .d = 403, .f = 77},
-    {OP_MATMUL, "few rows, two strips, accumulate", .T = 33, .d = 96, .f = 130, .accumulate = true},
+    {OP_MATMUL, "few rows, two strips, adds", .T = 33, .d = 96, .f = 130, .accumulate = true},
     {OP_MATMUL, "few rows, the most", .S = 4, .T = 24, .d = 97, .f = 9, .bias = true},
     {OP_MATMUL, "smollm2 qkv", .T = 23, .d = 576, .f = 960, .real = true},
     {OP_MATMUL, "smollm2 o", .T = 23, .d = 576, .f = 576, .accumulate = true, .real = true},
     {OP_MATMUL, "smollm2 up", .T = 23, .d = 576, .f = 3072, .real = true},
     {OP_MATMUL, "smollm2 down", .T = 23, .d = 1536, .f = 576, .accumulate = true, .real = true},
     {OP_MATMUL, "smollm2 up, long", .T = 128, .d = 576, .f = 3072, .real = true},
+
+    {OP_PART_NORM, "one element", .T = 1, .H = 1, .K = 1, .h = 1},
+    {OP_PART_NORM, "layer, one element", .T = 1, .H = 1, .K = 1, .h = 1, .norm = NORM_LAYER, .bias = true},
+    {OP_PART_NORM, "h = 8", .S = 2, .T = 3, .H = 4, .K = 2, .h = 8},
+    {OP_PART_NORM, "odd width", .T = 5, .H = 3, .K = 1, .h = 7},
+    {OP_PART_NORM, "h = 12, layer, own, bias", .S = 2, .T = 2, .H = 3, .K = 2, .h = 12, .norm = NORM_LAYER, .own = true, .bias = true},
+    {OP_PART_NORM, "h = 20, own", .T = 4, .H = 5, .K = 1, .h = 20, .own = true},
+    {OP_PART_NORM, "h = 64, layer, own", .T = 5, .H = 5, .K = 5, .h = 64, .norm = NORM_LAYER, .own = true},
+    {OP_PART_NORM, "h = 80", .T = 3, .H = 3, .K = 1, .h = 80, .bias = true},
+    {OP_PART_NORM, "h = 96, layer, bias", .T = 3, .H = 2, .K = 2, .h = 96, .norm = NORM_LAYER, .bias = true},
+    {OP_PART_NORM, "h = 200, own", .T = 3, .H = 2, .K = 1, .h = 200, .own = true},
+    {OP_PART_NORM, "h = 333", .T = 2, .H = 2, .K = 1, .h = 333},
+    {OP_PART_NORM, "h = 512, layer", .T = 2, .H = 2, .K = 1, .h = 512, .norm = NORM_LAYER},
+    {OP_PART_NORM, "one part, odd", .S = 2, .T = 3, .H = 3, .K = 1, .h = 11, .one_part = true},
+    {OP_PART_NORM, "one part, layer", .T = 3, .H = 9, .K = 3, .h = 64, .norm = NORM_LAYER, .bias = true, .one_part = true},
+    {OP_PART_NORM, "one part, 5120 and 1024", .T = 2, .H = 40, .K = 8, .h = 128, .one_part = true},
+    {OP_PART_NORM, "one part, 8192", .T = 2, .H = 64, .K = 1, .h = 128, .one_part = true},
+    {OP_PART_NORM, "one part, 16384", .T = 1, .H = 128, .K = 1, .h = 128, .norm = NORM_LAYER, .one_part = true},
+    {OP_PART_NORM, "qwen3 0.6b", .T = 128, .H = 16, .K = 8, .h = 128, .real = true},
+    {OP_PART_NORM, "gemma 3 1b", .T = 128, .H = 4, .K = 1, .h = 256, .real = true},
+    {OP_PART_NORM, "olmo 2 1b", .T = 128, .H = 16, .K = 16, .h = 128, .one_part = true, .real = true},
 
     {OP_ROPE, "one pair", .T = 1, .H = 1, .K = 1, .h = 2, .rot = 2},
     {OP_ROPE, "gqa", .T = 5, .H = 4, .K = 2, .h = 8, .rot = 8},
@@ -171,7 +199,56 @@ static const struct op_case op_cases[] = {
     {OP_NORM_VJP, "a large block, top", .S = 2, .T = 3, .B = 2, .d = 2056, .live = LIVE_TOP},
     {OP_NORM_VJP, "two pieces a thread", .T = 1, .B = 17, .d = 4104, .norm = NORM_LAYER},
     {OP_NORM_VJP, "four pieces a thread", .T = 1, .B = 2, .d = 16384},
+    {OP_NORM_VJP, "none, odd width", .S = 2, .T = 3, .B = 5, .d = 33, .norm = NORM_NONE},
+    {OP_NORM_VJP, "none, top", .S = 2, .T = 4, .B = 3, .d = 24, .norm = NORM_NONE, .live = LIVE_TOP},
+    {OP_NORM_VJP, "none, slabs", .S = 2, .T = 3, .B = 5, .d = 40, .norm = NORM_NONE, .slab = 2},
+    {OP_NORM_VJP, "none, a block", .T = 2, .B = 3, .d = 2056, .norm = NORM_NONE},
+    {OP_NORM_VJP, "G apart", .T = 3, .B = 2, .d = 33, .apart = true},
+    {OP_NORM_VJP, "layer, G apart, slabs", .T = 4, .B = 4, .d = 24, .norm = NORM_LAYER, .slab = 3, .apart = true},
+    {OP_NORM_VJP, "G apart, a block", .T = 2, .B = 3, .d = 2048, .apart = true},
+    {OP_NORM_VJP, "none, G apart", .T = 3, .B = 5, .d = 48, .norm = NORM_NONE, .apart = true},
     {OP_NORM_VJP, "smollm2", .T = 23, .B = 64, .d = 576, .real = true},
+    {OP_NORM_VJP, "olmo 2 1b", .T = 23, .B = 64, .d = 2048, .norm = NORM_NONE, .real = true},
+
+    {OP_NORM_PULL, "one element", .T = 1, .B = 1, .d = 1},
+    {OP_NORM_PULL, "layer, three elements", .T = 1, .B = 1, .d = 3, .norm = NORM_LAYER},
+    {OP_NORM_PULL, "odd width", .S = 2, .T = 3, .B = 5, .d = 33},
+    {OP_NORM_PULL, "top", .S = 2, .T = 4, .B = 3, .d = 24, .live = LIVE_TOP},
+    {OP_NORM_PULL, "layer", .T = 3, .B = 2, .d = 33, .norm = NORM_LAYER},
+    {OP_NORM_PULL, "slabs, the last one short", .S = 2, .T = 3, .B = 5, .d = 33, .slab = 2},
+    {OP_NORM_PULL, "layer, slabs", .T = 4, .B = 4, .d = 24, .norm = NORM_LAYER, .slab = 3},
+    {OP_NORM_PULL, "top, slabs", .S = 3, .T = 5, .B = 5, .d = 16, .slab = 2, .live = LIVE_TOP},
+    {OP_NORM_PULL, "layer, top, slabs, odd", .S = 2, .T = 7, .B = 7, .d = 39, .norm = NORM_LAYER, .slab = 3, .live = LIVE_TOP},
+    {OP_NORM_PULL, "many right-hand sides", .T = 2, .B = 37, .d = 64},
+    {OP_NORM_PULL, "four pieces a lane, odd", .T = 2, .B = 3, .d = 1023, .norm = NORM_LAYER},
+    {OP_NORM_PULL, "a block, odd", .T = 2, .B = 17, .d = 1031},
+    {OP_NORM_PULL, "a block, slabs", .T = 2, .B = 5, .d = 2048, .norm = NORM_LAYER, .slab = 3},
+    {OP_NORM_PULL, "a large block, top", .S = 2, .T = 3, .B = 2, .d = 2056, .live = LIVE_TOP},
+    {OP_NORM_PULL, "two pieces a thread", .T = 1, .B = 17, .d = 4104, .norm = NORM_LAYER},
+    {OP_NORM_PULL, "four pieces a thread", .T = 1, .B = 2, .d = 16384},
+    {OP_NORM_PULL, "gemma 3 1b", .T = 23, .B = 64, .d = 1152, .real = true},
+    {OP_NORM_PULL, "olmo 2 1b", .T = 23, .B = 64, .d = 2048, .real = true},
+
+    {OP_PART_NORM_VJP, "one element", .T = 1, .B = 1, .H = 1, .K = 1, .h = 1},
+    {OP_PART_NORM_VJP, "layer, three elements", .T = 1, .B = 1, .H = 1, .K = 1, .h = 3, .norm = NORM_LAYER},
+    {OP_PART_NORM_VJP, "h = 8", .S = 2, .T = 3, .B = 5, .H = 4, .K = 2, .h = 8},
+    {OP_PART_NORM_VJP, "odd width", .T = 5, .B = 3, .H = 3, .K = 1, .h = 7},
+    {OP_PART_NORM_VJP, "h = 12, layer, own", .S = 2, .T = 2, .B = 2, .H = 3, .K = 2, .h = 12, .norm = NORM_LAYER, .own = true},
+    {OP_PART_NORM_VJP, "h = 20, own", .T = 4, .B = 5, .H = 5, .K = 1, .h = 20, .own = true},
+    {OP_PART_NORM_VJP, "h = 64, layer, own", .T = 5, .B = 7, .H = 5, .K = 5, .h = 64, .norm = NORM_LAYER, .own = true},
+    {OP_PART_NORM_VJP, "h = 80", .T = 3, .B = 3, .H = 3, .K = 1, .h = 80},
+    {OP_PART_NORM_VJP, "h = 96, layer", .T = 3, .B = 2, .H = 2, .K = 2, .h = 96, .norm = NORM_LAYER},
+    {OP_PART_NORM_VJP, "h = 200, own", .T = 3, .B = 13, .H = 2, .K = 1, .h = 200, .own = true},
+    {OP_PART_NORM_VJP, "h = 333", .T = 2, .B = 3, .H = 2, .K = 1, .h = 333},
+    {OP_PART_NORM_VJP, "h = 512, layer", .T = 2, .B = 2, .H = 2, .K = 1, .h = 512, .norm = NORM_LAYER},
+    {OP_PART_NORM_VJP, "one part, odd", .S = 2, .T = 3, .B = 3, .H = 3, .K = 1, .h = 11, .one_part = true},
+    {OP_PART_NORM_VJP, "one part, layer", .T = 3, .B = 3, .H = 9, .K = 3, .h = 64, .norm = NORM_LAYER, .one_part = true},
+    {OP_PART_NORM_VJP, "one part, 5120 and 1024", .T = 2, .B = 2, .H = 40, .K = 8, .h = 128, .one_part = true},
+    {OP_PART_NORM_VJP, "one part, 8192", .T = 2, .B = 17, .H = 64, .K = 1, .h = 128, .one_part = true},
+    {OP_PART_NORM_VJP, "one part, 16384", .T = 1, .B = 2, .H = 128, .K = 1, .h = 128, .norm = NORM_LAYER, .one_part = true},
+    {OP_PART_NORM_VJP, "qwen3 0.6b", .T = 23, .B = 64, .H = 16, .K = 8, .h = 128, .real = true},
+    {OP_PART_NORM_VJP, "gemma 3 1b", .T = 23, .B = 64, .H = 4, .K = 1, .h = 256, .real = true},
+    {OP_PART_NORM_VJP, "olmo 2 1b", .T = 23, .B = 64, .H = 16, .K = 16, .h = 128, .one_part = true, .real = true},
 
     {OP_GATE_VJP, "one element", .T = 1, .B = 1, .f = 1, .gated = true},
     {OP_GATE_VJP, "odd width", .S = 2, .T = 3, .B = 5, .f = 33, .gated = true},
@@ -245,6 +322,8 @@ static const struct op_case op_cases[] = {
     {OP_SCATTER, "one row", .T = 1, .B = 1, .d = 3, .live = LIVE_TOP},
     {OP_SCATTER, "top", .S = 2, .T = 5, .B = 3, .d = 17, .live = LIVE_TOP},
     {OP_SCATTER, "top, vectors", .T = 3, .B = 5, .d = 64, .live = LIVE_TOP},
+    {OP_SCATTER, "top, G apart", .S = 2, .T = 5, .B = 3, .d = 17, .live = LIVE_TOP, .apart = true},
+    {OP_SCATTER, "top, vectors, G apart", .T = 3, .B = 5, .d = 64, .live = LIVE_TOP, .apart = true},
     {OP_SCATTER, "smollm2", .T = 23, .B = 64, .d = 576, .live = LIVE_TOP, .real = true},
 
     {OP_FISHER_ROWS, "one token", .d = 8, .V = 4, .n = 1},

@@ -1,7 +1,7 @@
-/* test_norm.c: RMSNorm and LayerNorm: closed forms, derivative, every backend against ref. */
+/* test_norm.c: RMSNorm, LayerNorm and none at all: closed forms, derivative, every backend against ref. */
 #include "testing.h"
 
-TABLE_TEST(norm, BIT(OP_NORM) | BIT(OP_NORM_VJP));
+TABLE_TEST(norm, BIT(OP_NORM) | BIT(OP_NORM_VJP) | BIT(OP_NORM_PULL));
 
 struct norm_at {
     struct rig *rig;
@@ -79,6 +79,62 @@ Test(norm, vjp_is_linear_and_adds_to_what_is_there)
         cr_expect(le(dbl, error_relative(R, sum, D), 1e-15), "adds, kind %d", kind);
     }
     rig_close(&rig);
+    data_free();
+}
+
+/* What a branch gets is what the residual stream would get, and bit for bit: from R = 0 the sum is the summand. Nobody wants G or ss here. */
+Test(norm, pull_is_the_vjp_from_nothing_on_every_backend)
+{
+    enum { T = 3, B = 5, D = 33 };
+    FOR_EACH_BACKEND(ops)
+    {
+        for (int kind = NORM_RMS; kind <= NORM_LAYER; kind++) {
+            struct rig rig;
+            double zero[T * B * D] = {0.0}, r[T], mean[T], want[T * B * D], got[T * B * D];
+            rig_open(&rig, ops, 1);
+            for (int t = 0; t < T; t++)
+                r[t] = 0.25 + t, mean[t] = 0.5 * t;
+            const struct rows rows = {.n = T * B, .B = B};
+            dptr x = rig_up(&rig, ROLE_REAL, data(1, T * D, 2.0), T * D), w = rig_up(&rig, ROLE_REAL, data(2, D, 1.0), D);
+            dptr r_up = rig_up(&rig, ROLE_REAL, r, T), mean_up = rig_up(&rig, ROLE_REAL, mean, T);
+            dptr dy = rig_up(&rig, ROLE_COT, data(3, T * B * D, 1.0), T * B * D), dx = rig_blank(&rig, ROLE_COT, T * B * D);
+            dptr R = rig_up(&rig, ROLE_REAL, zero, T * B * D);
+            RUN(&rig, norm_vjp, .rows = rows, .d = D, .kind = (enum norm_kind)kind, .x = x, .r = r_up, .mean = mean_up, .w = w, .dn = dy,
+                .R = R);
+            RUN(&rig, norm_pull, .rows = rows, .d = D, .kind = (enum norm_kind)kind, .x = x, .r = r_up, .mean = mean_up, .w = w, .dy = dy,
+                .dx = dx);
+            rig_down(&rig, ROLE_REAL, want, R, T * B * D);
+            rig_down(&rig, ROLE_COT, got, dx, T * B * D);
+            cr_expect(le(dbl, error_relative(got, want, T * B * D), EPS32), "%s, kind %d", ops->name, kind);
+            rig_close(&rig);
+        }
+    }
+    data_free();
+}
+
+/* A half without a norm passes what it gets, unrounded. */
+Test(norm, none_copies_and_adds_on_every_backend)
+{
+    enum { N = 6, D = 17 };
+    FOR_EACH_BACKEND(ops)
+    {
+        struct rig rig;
+        rig_open(&rig, ops, 1);
+        const double *x = data(1, N * D, 2.0), *before = data(2, N * D, 1.0);
+        double y[N * D], y_real[N * D], R[N * D], sum[N * D];
+        dptr y_up = rig_blank(&rig, ROLE_ACT, N * D), y_real_up = rig_blank(&rig, ROLE_REAL, N * D),
+             R_up = rig_up(&rig, ROLE_REAL, before, N * D);
+        RUN(&rig, norm, .n = N, .d = D, .kind = NORM_NONE, .x = rig_up(&rig, ROLE_REAL, x, N * D), .y = y_up, .y_real = y_real_up);
+        RUN(&rig, norm_vjp, .rows = {.n = N, .B = 2}, .d = D, .kind = NORM_NONE, .dn = rig_up(&rig, ROLE_COT, x, N * D), .R = R_up);
+        rig_down(&rig, ROLE_ACT, y, y_up, N * D);
+        rig_down(&rig, ROLE_REAL, y_real, y_real_up, N * D);
+        rig_down(&rig, ROLE_REAL, R, R_up, N * D);
+        for (int i = 0; i < N * D; i++)
+            sum[i] = x[i] + before[i];
+        cr_expect(same_bits(y, x, N * D) && same_bits(y_real, x, N * D), "%s: a copy", ops->name);
+        cr_expect(le(dbl, error_relative(R, sum, N * D), EPS32), "%s: R + dn", ops->name);
+        rig_close(&rig);
+    }
     data_free();
 }
 

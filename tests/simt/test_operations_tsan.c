@@ -19,7 +19,7 @@ static void run_on(const struct op_case *c, const struct jsc_ops *ops)
 static bool is_small(const struct op_case *small)
 {
     const struct op_case c = case_filled(small);
-    return !c.real && c.S * c.T * c.B <= 100 && c.d <= 140 && c.f <= 140 && c.n <= 140 && c.T <= 40;
+    return !c.real && c.S * c.T * c.B <= 100 && c.d <= 140 && c.f <= 140 && c.n <= 140 && c.T <= 40 && (c.H + 2 * c.K) * c.h <= 1000;
 }
 
 /* One argument: an operation's name, or none: all. */

@@ -34,17 +34,19 @@ static void run_norm(struct op_run *run)
     const struct op_case *c = &run->c;
     struct rig *rig = run->rig;
     const size_t n = (size_t)c->S * (size_t)c->T, d = (size_t)c->d, step = step_of(run, n);
-    dptr x = rig_up(rig, ROLE_REAL, data(1, n * d, 2.0), n * d), w = rig_up(rig, ROLE_REAL, data(2, d, 1.0), d);
+    const bool none = c->norm == NORM_NONE;
+    dptr x = rig_up(rig, ROLE_REAL, data(1, n * d, 2.0), n * d), w = none ? NULL : rig_up(rig, ROLE_REAL, data(2, d, 1.0), d);
     dptr b = c->bias ? rig_up(rig, ROLE_REAL, data(3, d, 1.0), d) : NULL;
     dptr y_real = rig_blank(rig, ROLE_REAL, n * d), y = rig->stream->one_type ? y_real : rig_blank(rig, ROLE_ACT, n * d);
-    dptr r = rig_blank(rig, ROLE_REAL, n), mean = c->norm == NORM_LAYER ? rig_blank(rig, ROLE_REAL, n) : NULL;
+    dptr r = none ? NULL : rig_blank(rig, ROLE_REAL, n), mean = c->norm == NORM_LAYER ? rig_blank(rig, ROLE_REAL, n) : NULL;
     for (size_t i = 0; i < n; i += step)
         RUN(rig, norm, .n = least(step, n - i), .d = c->d, .kind = c->norm, .eps = 1e-5, .x = rig_at(rig, ROLE_REAL, x, i * d), .w = w,
             .b = b, .y = rig_at(rig, ROLE_ACT, y, i * d), .y_real = rig_at(rig, ROLE_REAL, y_real, i * d),
             .r = rig_at(rig, ROLE_REAL, r, i), .mean = rig_at(rig, ROLE_REAL, mean, i));
     run_take(run, "y", ROLE_ACT, y, n, d, false);
     run_take(run, "y_real", ROLE_REAL, y_real, n, d, false);
-    run_take(run, "r", ROLE_REAL, r, n, 1, false);
+    if (r != NULL)
+        run_take(run, "r", ROLE_REAL, r, n, 1, false);
     if (mean != NULL)
         run_take(run, "mean", ROLE_REAL, mean, n, 1, false);
 }
@@ -61,6 +63,29 @@ static void run_matmul(struct op_run *run)
         RUN(rig, matmul, .n = least(step, n - i), .w = w, .x = rig_at(rig, ROLE_ACT, x, i * k), .y = rig_at(rig, ROLE_REAL, y, i * n_out),
             .accumulate = c->accumulate);
     run_take(run, "y", ROLE_REAL, y, n, n_out, false);
+}
+
+/* As walks do: the queries, then the keys, each with its own weights, out of rows of queries, keys and values. */
+static void run_part_norm(struct op_run *run)
+{
+    const struct op_case *c = &run->c;
+    struct rig *rig = run->rig;
+    const size_t n = (size_t)c->S * (size_t)c->T, h = (size_t)c->h, W = (size_t)(c->H + 2 * c->K) * h, step = step_of(run, n);
+    dptr x = rig_up(rig, ROLE_REAL, data(1, n * W, 2.0), n * W);
+    for (int k = 0; k < 2; k++) { /* 0: queries */
+        const size_t heads = (size_t)(k == 0 ? c->H : c->K), all = heads * h, parts = c->one_part ? 1 : heads, width = all / parts;
+        const size_t from = k == 0 ? 0 : (size_t)c->H * h, own = c->own ? all : width;
+        dptr w = rig_up(rig, ROLE_REAL, data(2 + k, own, 1.0), own),
+             b = c->bias ? rig_up(rig, ROLE_REAL, data(4 + k, own, 1.0), own) : NULL;
+        dptr xhat = rig_blank(rig, ROLE_REAL, n * all), r = rig_blank(rig, ROLE_REAL, n * parts);
+        for (size_t i = 0; i < n; i += step)
+            RUN(rig, part_norm, .n = least(step, n - i), .parts = (int)parts, .width = (int)width, .stride = (int)W, .kind = c->norm,
+                .own = c->own, .eps = 1e-5, .x = rig_at(rig, ROLE_REAL, x, i * W + from), .w = w, .b = b,
+                .xhat = rig_at(rig, ROLE_REAL, xhat, i * all), .r = rig_at(rig, ROLE_REAL, r, i * parts));
+        run_take(run, k == 0 ? "xhat of q" : "xhat of k", ROLE_REAL, xhat, n, all, false);
+        run_take(run, k == 0 ? "r of q" : "r of k", ROLE_REAL, r, n, parts, false);
+    }
+    run_take(run, "x", ROLE_REAL, x, n, W, false);
 }
 
 static void run_rope(struct op_run *run)
@@ -128,8 +153,8 @@ static void run_add(struct op_run *run)
 void run_forward(struct op_run *run)
 {
     static void (*const runners[OP_COUNT])(struct op_run *) = {
-        [OP_EMBED] = run_embed,         [OP_NORM] = run_norm, [OP_MATMUL] = run_matmul, [OP_ROPE] = run_rope,
-        [OP_ATTENTION] = run_attention, [OP_GATE] = run_gate, [OP_ADD] = run_add,
+        [OP_EMBED] = run_embed, [OP_NORM] = run_norm,           [OP_MATMUL] = run_matmul, [OP_PART_NORM] = run_part_norm,
+        [OP_ROPE] = run_rope,   [OP_ATTENTION] = run_attention, [OP_GATE] = run_gate,     [OP_ADD] = run_add,
     };
     runners[run->c.op](run);
 }

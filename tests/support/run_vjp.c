@@ -35,6 +35,8 @@ struct saved_norm {
 static struct saved_norm save_norm(struct op_run *run, size_t N, size_t d)
 {
     struct rig *rig = run->rig;
+    if (run->c.norm == NORM_NONE)
+        return (struct saved_norm){.x = NULL};
     const double *x = data(1, N * d, 2.0);
     double *r = new_doubles(N), *mean = new_doubles(N);
     for (size_t i = 0; i < N; i++) {
@@ -162,7 +164,7 @@ static void run_norm_vjp(struct op_run *run)
     const int32_t *tok = top_tokens(run);
     double *dn_host = run_cotangents(run, 3, tokens, d), *R_host = run_cotangents(run, 4, tokens, d);
     dptr dn = rig_up(rig, ROLE_COT, dn_host, rows * d), R = rig_up(rig, ROLE_REAL, R_host, rows * d);
-    dptr G = rig->stream->one_type ? R : rig_blank(rig, ROLE_COT, rows * d), ss = rig_bytes(rig, NULL, rows * sizeof(double));
+    dptr G = rig->stream->one_type && !c->apart ? R : rig_blank(rig, ROLE_COT, rows * d), ss = rig_bytes(rig, NULL, rows * sizeof(double));
     const size_t step = step_of(run, tokens);
     const struct op_norm_vjp whole = {
         .d = c->d, .kind = c->norm, .x = saved.x, .r = saved.r, .mean = saved.mean, .w = saved.w, .R = R, .G = G, .ss = ss};
@@ -180,6 +182,96 @@ static void run_norm_vjp(struct op_run *run)
     run_take_doubles(run, "ss", ss, rows, 1, true);
     free(dn_host);
     free(R_host);
+}
+
+/* dy and the tokens are the whole block's, dx of a slab by itself. */
+static void norm_pull_slabs(struct op_run *run, const struct op_norm_pull *whole, size_t tokens)
+{
+    const size_t d = (size_t)run->c.d, rows = tokens * (size_t)run->b_n;
+    double *all = new_doubles(rows * d), *part = new_doubles(rows * d);
+    for (int b0 = 0; b0 < run->b_n; b0 += run->c.slab) {
+        struct op_norm_pull op = *whole;
+        op.rows = slab_at(run, tokens, b0);
+        op.rows.tok = whole->rows.tok;
+        op.dx = rig_blank(run->rig, ROLE_COT, op.rows.n * d);
+        rig_ok(run->rig, run->rig->ops->norm_pull(run->rig->stream, &op, &run->rig->error), "norm_pull");
+        rig_down(run->rig, ROLE_COT, part, op.dx, op.rows.n * d);
+        slab_put(part, tokens, run->b_n, &op.rows, d, all);
+    }
+    outputs_add(run->out, "dx", ROLE_COT, rows, d, true, all);
+    free(part);
+}
+
+static void run_norm_pull(struct op_run *run)
+{
+    const struct op_case *c = &run->c;
+    struct rig *rig = run->rig;
+    const size_t N = (size_t)c->S * (size_t)c->T, B = (size_t)run->b_n, d = (size_t)c->d;
+    const size_t tokens = c->live == LIVE_TOP ? (size_t)c->S : N, rows = tokens * B, step = step_of(run, tokens);
+    const struct saved_norm saved = save_norm(run, N, d);
+    const int32_t *tok = top_tokens(run);
+    double *dy_host = run_cotangents(run, 3, tokens, d);
+    dptr dy = rig_up(rig, ROLE_COT, dy_host, rows * d);
+    const struct op_norm_pull whole = {
+        .rows.tok = tok, .d = c->d, .kind = c->norm, .x = saved.x, .r = saved.r, .mean = saved.mean, .w = saved.w, .dy = dy};
+    if (c->slab > 0) {
+        norm_pull_slabs(run, &whole, tokens);
+    } else {
+        dptr dx = rig_blank(rig, ROLE_COT, rows * d);
+        for (size_t t = 0; t < tokens; t += step) {
+            const size_t first = t * B, skip = tok != NULL ? 0 : t;
+            RUN(rig, norm_pull, .rows = {.n = least(step, tokens - t) * B, .B = run->b_n, .tok = tok != NULL ? tok + first : NULL},
+                .d = c->d, .kind = c->norm, .x = rig_at(rig, ROLE_REAL, saved.x, skip * d), .r = rig_at(rig, ROLE_REAL, saved.r, skip),
+                .mean = rig_at(rig, ROLE_REAL, saved.mean, skip), .w = saved.w, .dy = rig_at(rig, ROLE_COT, dy, first * d),
+                .dx = rig_at(rig, ROLE_COT, dx, first * d));
+        }
+        run_take(run, "dx", ROLE_COT, dx, rows, d, true);
+    }
+    free(dy_host);
+}
+
+/* xhat [N][parts*width] and r [N][parts] as part_norm saves them, on the device */
+static void save_parts(struct op_run *run, int id, size_t parts, size_t width, dptr *xhat_out, dptr *r_out)
+{
+    const size_t N = (size_t)run->c.S * (size_t)run->c.T;
+    const double *x = data(id, N * parts * width, 2.0);
+    double *xhat = new_doubles(N * parts * width), *r = new_doubles(N * parts);
+    for (size_t p = 0; p < N * parts; p++) {
+        double mean = 0.0, squares = 0.0;
+        for (size_t j = 0; run->c.norm == NORM_LAYER && j < width; j++)
+            mean += x[p * width + j] / (double)width;
+        for (size_t j = 0; j < width; j++)
+            squares += (x[p * width + j] - mean) * (x[p * width + j] - mean);
+        r[p] = 1.0 / sqrt(squares / (double)width + 1e-5);
+        for (size_t j = 0; j < width; j++)
+            xhat[p * width + j] = (x[p * width + j] - mean) * r[p];
+    }
+    *xhat_out = rig_up(run->rig, ROLE_REAL, xhat, N * parts * width);
+    *r_out = rig_up(run->rig, ROLE_REAL, r, N * parts);
+    free(xhat);
+    free(r);
+}
+
+static void run_part_norm_vjp(struct op_run *run)
+{
+    const struct op_case *c = &run->c;
+    struct rig *rig = run->rig;
+    const size_t N = (size_t)c->S * (size_t)c->T, B = (size_t)run->b_n, h = (size_t)c->h, W = (size_t)(c->H + 2 * c->K) * h;
+    const size_t step = step_of(run, N);
+    double *host = run_cotangents(run, 1, N, W);
+    dptr dx = rig_up(rig, ROLE_COT, host, N * B * W);
+    for (int k = 0; k < 2; k++) { /* 0: queries */
+        const size_t heads = (size_t)(k == 0 ? c->H : c->K), all = heads * h, parts = c->one_part ? 1 : heads, width = all / parts;
+        const size_t from = k == 0 ? 0 : (size_t)c->H * h, own = c->own ? all : width;
+        dptr xhat, r, w = rig_up(rig, ROLE_REAL, data(2 + k, own, 1.0), own);
+        save_parts(run, 4 + k, parts, width, &xhat, &r);
+        for (size_t t = 0; t < N; t += step)
+            RUN(rig, part_norm_vjp, .rows = {.n = least(step, N - t) * B, .B = run->b_n}, .parts = (int)parts, .width = (int)width,
+                .stride = (int)W, .kind = c->norm, .own = c->own, .xhat = rig_at(rig, ROLE_REAL, xhat, t * all),
+                .r = rig_at(rig, ROLE_REAL, r, t * parts), .w = w, .dx = rig_at(rig, ROLE_COT, dx, t * B * W + from));
+    }
+    run_take(run, "dx", ROLE_COT, dx, N * B, W, true);
+    free(host);
 }
 
 static void run_gate_vjp(struct op_run *run)
@@ -294,7 +386,7 @@ static void run_scatter(struct op_run *run)
     const int32_t *tok = top_tokens(run);
     double *host = run_cotangents(run, 1, (size_t)c->S, d);
     dptr src = rig_up(rig, ROLE_REAL, host, rows * d), R = rig_blank(rig, ROLE_REAL, N * B * d);
-    dptr G = rig->stream->one_type ? R : rig_blank(rig, ROLE_COT, N * B * d);
+    dptr G = rig->stream->one_type && !c->apart ? R : rig_blank(rig, ROLE_COT, N * B * d);
     RUN(rig, scatter, .rows = {.n = rows, .B = run->b_n, .tok = tok}, .N = N, .d = c->d, .src = src, .R = R, .G = G);
     run_take(run, "R", ROLE_REAL, R, N * B, d, true);
     run_take(run, "G", ROLE_COT, G, N * B, d, true);
@@ -304,9 +396,10 @@ static void run_scatter(struct op_run *run)
 void run_vjp(struct op_run *run)
 {
     static void (*const runners[OP_COUNT])(struct op_run *) = {
-        [OP_HEAD_VJP] = run_head_vjp, [OP_MATMUL_VJP] = run_matmul_vjp,     [OP_NORM_VJP] = run_norm_vjp,
-        [OP_GATE_VJP] = run_gate_vjp, [OP_MLP_COLLAPSE] = run_mlp_collapse, [OP_ATTENTION_VJP] = run_attention_vjp,
-        [OP_ROPE_VJP] = run_rope_vjp, [OP_SCATTER] = run_scatter,
+        [OP_HEAD_VJP] = run_head_vjp,   [OP_MATMUL_VJP] = run_matmul_vjp,       [OP_NORM_VJP] = run_norm_vjp,
+        [OP_GATE_VJP] = run_gate_vjp,   [OP_MLP_COLLAPSE] = run_mlp_collapse,   [OP_ATTENTION_VJP] = run_attention_vjp,
+        [OP_NORM_PULL] = run_norm_pull, [OP_PART_NORM_VJP] = run_part_norm_vjp, [OP_ROPE_VJP] = run_rope_vjp,
+        [OP_SCATTER] = run_scatter,
     };
     runners[run->c.op](run);
 }
