@@ -11,27 +11,60 @@ prints the largest relative difference between the two.
 import argparse
 import json
 import sys
+from contextlib import nullcontext
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from llama64 import F64, Llama64
 
 
-class Transformers:
-    """The same three functions as Llama64, on a Hugging Face causal language model (eager attention)."""
+class True64(TorchFunctionMode):
+    """Turns every float32 that transformers asks for (rotary tables, norms, softmax) into float64: its own formulas, without the floor."""
 
-    def __init__(self, path):
+    def __enter__(self):
+        self.default = torch.get_default_dtype()
+        torch.set_default_dtype(F64)
+        return super().__enter__()
+
+    def __exit__(self, *what):
+        torch.set_default_dtype(self.default)
+        return super().__exit__(*what)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        def wide(value):
+            return F64 if isinstance(value, torch.dtype) and value == torch.float32 else value
+        if func is torch.Tensor.float:
+            func = torch.Tensor.double
+        return func(*map(wide, args), **{k: wide(v) for k, v in (kwargs or {}).items()})
+
+
+class Transformers:
+    """The same three functions as Llama64, on a Hugging Face causal language model (eager attention).
+
+    y is what the head's matrix sees; a projection behind the last block (OPT) belongs to the head, as do logit scales and soft-caps."""
+
+    def __init__(self, path, plain=False):
         from transformers import AutoModelForCausalLM
-        self.model = AutoModelForCausalLM.from_pretrained(path, dtype=F64, attn_implementation="eager").eval()
+        self.mode = nullcontext if plain else True64
+        with self.mode():
+            self.model = AutoModelForCausalLM.from_pretrained(path, dtype=F64, attn_implementation="eager").eval()
         self.model.requires_grad_(False)
-        self.blocks = max((m for m in self.model.modules() if isinstance(m, torch.nn.ModuleList)), key=len)
+        self.config = self.model.config.get_text_config()
+        self.blocks = next(m for name, m in self.model.named_modules() if "vision" not in name and name.split(".")[-1] in ("layers", "h"))
+        self.project_out = next((m for name, m in self.model.named_modules() if name.endswith("project_out")), None)
+        self.length = 0
 
     def embed(self, ids):
         """What enters block 0, taken by running the model until there."""
         return self._walk(ids, None)[0][0]
 
     def run(self, x):
-        return self._walk([0] * x.shape[0], x)
+        T = x.shape[0]
+        if T < self.length:
+            x = torch.cat([x, torch.zeros(self.length - T, x.shape[1], dtype=F64)])
+        inputs, y = self._walk([0] * x.shape[0], x)
+        return inputs, y[:T]
 
     def _walk(self, ids, x):
         inputs, last, hooks = [], [], []
@@ -41,16 +74,29 @@ class Transformers:
             return (inputs[-1][None], *args[1:]), kwargs  # the recorded tensor itself goes on, so that it is in the graph
         for block in self.blocks:
             hooks.append(block.register_forward_pre_hook(enter, with_kwargs=True))
-        hooks.append(self.model.get_output_embeddings().register_forward_pre_hook(lambda _m, args: last.append(args[0][0])))
+        end = self.project_out or self.model.get_output_embeddings()
+        hooks.append(end.register_forward_pre_hook(lambda _m, args: last.append(args[0][0])))
         try:
-            self.model(torch.tensor([list(ids)]), use_cache=False)
+            with self.mode():
+                self.logits = self.model(torch.tensor([list(ids)]), use_cache=False).logits[0]
         finally:
             for hook in hooks:
                 hook.remove()
         return inputs, last[0]
 
     def head(self, y):
-        return self.model.get_output_embeddings()(y)
+        z = self.model.get_output_embeddings()(y if self.project_out is None else self.project_out(y))
+        if self.config.model_type == "granite":
+            z = z / self.config.logits_scaling
+        if self.config.model_type == "cohere":
+            z = z * self.config.logit_scale
+        cap = getattr(self.config, "final_logit_softcapping", None)
+        return z if cap is None else cap * torch.tanh(z / cap)
+
+    def token_rows(self):
+        if self.project_out is not None or self.config.model_type in ("gpt2", "opt"):
+            return None
+        return torch.cat([self.embed(part) for part in torch.arange(self.config.vocab_size).split(16)])
 
 
 def load(path, transformers=False):
@@ -62,9 +108,10 @@ def load(path, transformers=False):
 class Prompt:
     """One prompt up to its target position: forward pass, and pull-backs of cotangents of y at chosen positions."""
 
-    def __init__(self, model, ids, chunk=64):
-        self.model, self.T, self.chunk = model, len(ids), chunk
-        self.x = model.embed(torch.tensor(ids)).detach().clone().requires_grad_(True)
+    def __init__(self, model, ids, position=-1, chunk=64):
+        self.model, self.T, self.chunk = model, position % len(ids) + 1, chunk
+        model.length = len(ids)  # tokens after position change nothing but the rotary scaling that looks at a prompt's length
+        self.x = model.embed(torch.tensor(ids))[:self.T].detach().clone().requires_grad_(True)
         self.inputs, self.y = model.run(self.x)
         with torch.no_grad():
             self.z = model.head(self.y)
@@ -78,7 +125,7 @@ class Prompt:
             full[:, p] = rows
             grads = torch.autograd.grad(self.y, self.inputs, full, is_grads_batched=True, retain_graph=True)
             for layer, g in enumerate(grads):
-                found[layer].append(g.square().sum(-1))
+                found[layer].append(g.square().sum(-1)[:, :self.T])
         return torch.stack([torch.cat(f) for f in found])
 
     def head_rows(self, p, combine):

@@ -110,6 +110,9 @@ class Llama64:
     def embed(self, ids):
         return self.w["model.embed_tokens.weight"][ids]
 
+    def token_rows(self):
+        return self.w["model.embed_tokens.weight"]
+
     def run(self, x):
         """Inputs of every block, [L] of [T, d], and the final hidden states y [T, d]."""
         inputs = []

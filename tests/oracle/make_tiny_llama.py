@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import hf_scores
-from llama64 import F64, Llama64, inverse_frequencies
+from golden_values import rounded, values, write_json
+from llama64 import Llama64, inverse_frequencies
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DTYPE = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -75,12 +76,6 @@ def random_tensors(c, seed):
         t["lm_head.weight"] = draw(c["vocab_size"], d, scale=0.35)
     dtype = DTYPE[c.get("torch_dtype") or c["dtype"]]
     return {name: v.to(dtype).contiguous() for name, v in t.items()}
-
-
-def write_json(path, value, **kw):
-    with open(path, "w", encoding="utf-8") as f:
-        json.dump(value, f, **kw)
-        f.write("\n")
 
 
 def write_folder(path, config, tensors, shards):
@@ -158,76 +153,6 @@ def write_gguf(path, name, c, tensors, tok):
     w.close()
 
 
-def requests_for(model, prompt, p, full):
-    """Every scope of one prompt: what is asked in the words of jsc_request, and what must come out."""
-    V, T, out = prompt.P.shape[1], p + 1, []
-    best = int(prompt.P[p].argmax())
-    order = prompt.P[p].argsort(descending=True)
-    a, b, rare = int(order[0]), int(order[1]), int(order[-1])
-    ids = full["ids"]
-
-    def pulled(rows):  # [layer][t] per row, as norms
-        return prompt.squares(p, rows).sqrt().transpose(0, 1)
-
-    def add(name, layers=None, scores=None, **fields):
-        values = layers[:, 0] if scores is None else scores
-        out.append({"name": name, **fields, "scores": values.tolist(), **({} if layers is None else {"layers": layers.tolist()})})
-
-    def semantic(kind, x, y=None):
-        return pulled(prompt.head_rows(p, hf_scores.objective(kind, x, y)))
-    add("semantic, own target", semantic("logit", best), scope="semantic", target=best)
-    add("semantic, three targets", torch.cat([semantic("logit", i) for i in (a, rare, V // 2)]), scope="semantic", targets=[a, rare, V // 2])
-    add("contrast", semantic("contrast", b, rare), scope="semantic", objective="contrast", targets=[b, rare])
-    add("log-probability", semantic("log-probability", b), scope="semantic", objective="log-probability", targets=[b])
-    add("temperature", pulled(prompt.temperature_rows(p)), scope="temperature")
-    rows, trace = prompt.fisher_rows(p)
-    add("fisher", prompt.squares(p, rows).sum(1)[None], scope="fisher", trace=trace)
-    g = torch.Generator().manual_seed(7)
-    v = torch.randint(-9, 10, (2, model.d), generator=g).to(F64)
-    add("direction", pulled(v), scope="direction", directions=v.int().tolist())
-    for kind, targets in (("logit", [b]), ("log-probability", [a]), ("contrast", [a, b])):
-        terms = hf_scores.gradient(model, prompt.x, p, hf_scores.objective(kind, *targets))[0] * prompt.x.detach()
-        add("input-x-gradient, " + kind, scores=terms.norm(dim=-1)[None], scope="input-x-gradient", objective=kind, targets=targets,
-            signed=terms.sum(-1).tolist())
-    E = model.w["model.embed_tokens.weight"]
-    for baseline, x0, extra in (("zero", torch.zeros_like(prompt.x), {}), ("mean", E.mean(0).expand(T, -1), {}), ("id", E[5].expand(T, -1), {"baseline_id": 5})):
-        ig, total, difference = hf_scores.path(model, prompt.x, p, hf_scores.objective("logit", a), 100, x0)
-        add("path from " + baseline, scores=ig.norm(dim=-1)[None], scope="path", targets=[a], baseline=baseline, steps=100, **extra,
-            signed=ig.sum(-1).tolist(), sum=total, difference=difference)
-    if p == len(ids) - 1:
-        square = {"semantic": [], "temperature": [], "fisher": []}
-        for q in range(T):
-            follows = ids[q + 1] if q < p else best
-            square["semantic"].append(prompt.squares(q, prompt.head_rows(q, hf_scores.objective("logit", follows)))[0, 0].sqrt().tolist())
-            square["temperature"].append(prompt.squares(q, prompt.temperature_rows(q))[0, 0].sqrt().tolist())
-            square["fisher"].append(prompt.squares(q, prompt.fisher_rows(q)[0])[0].sum(0).tolist())
-        for scope, matrix in square.items():
-            out.append({"name": scope + " matrix", "scope": scope, "matrix": [row[:q + 1] for q, row in enumerate(matrix)]})
-    return out
-
-
-def values(model, vocab):
-    g = torch.Generator().manual_seed(3)
-    prompts = []
-    for n, position in ((1, 0), (9, 8), (9, 5), (25, 24)):
-        ids = torch.randint(3, vocab, (n,), generator=g).tolist()
-        prompt = hf_scores.Prompt(model, ids[:position + 1])
-        full = {"ids": ids, "position": position, "y_norm": float(prompt.y[position].norm().detach())}
-        top = prompt.P[position].topk(5)
-        full["predictions"] = [{"id": int(i), "probability": float(v), "logit": float(prompt.z[position, i])} for v, i in zip(top.values, top.indices)]
-        full["requests"] = requests_for(model, prompt, position, full)
-        prompts.append(full)
-    return prompts
-
-
-def rounded(value, digits):
-    if isinstance(value, float):
-        return float(f"%.{digits}g" % value)
-    if isinstance(value, list):
-        return [rounded(v, digits) for v in value]
-    return {k: rounded(v, digits) for k, v in value.items()} if isinstance(value, dict) else value
-
-
 def main():
     out = os.path.join(HERE, "..", "golden")
     if sys.argv[1:] == ["--check"]:
@@ -249,7 +174,7 @@ def main():
             tok = make_tokenizer(300)
             tok.save(os.path.join(folder, "tokenizer.json"), pretty=False)
         write_gguf(folder + ".gguf", name, config, tensors, tok)
-        prompts = values(Llama64.from_folder(folder), config["vocab_size"])
+        prompts = values(lambda: Llama64.from_folder(folder), config["vocab_size"])
         texts = [] if not tok else [{"text": t, "ids": tok.encode(t, add_special_tokens=False).ids}
                                     for t in ("The lens", " it's 2024!", "a<|end|>b  \n c", "naïve 😀 你好", "")]
         write_json(folder + ".json", rounded({"made_by": "tests/oracle/make_tiny_llama.py", "texts": texts, "prompts": prompts}, 11))
