@@ -32,6 +32,13 @@ void file_writer_abort(struct file_writer *w);                         /* frees 
 /* ---- json.c: jansson with the rules of docs/formats.md (duplicate keys refused, line and column in errors) --------------------- */
 
 jsc_status json_parse(const char *name, const char *text, size_t n, json_t **out, jsc_error *error);
+/* The same with the values at these places, in rising order, read as null: for tables of many megabytes that json_reader reads. Errors name
+ * the place in the whole text. */
+struct json_span {
+    size_t from, to;
+};
+jsc_status json_parse_without(const char *name, const char *text, size_t n, const struct json_span *cuts, size_t n_cuts, json_t **out,
+                              jsc_error *error);
 /* Typed access: a field that is absent or null leaves *out as it is and sets *present (may be NULL) false; a wrong type or a number outside
  * [low, high] is an error that names file, field, value and range. */
 jsc_status json_get_int(const char *name, const json_t *object, const char *key, int64_t low, int64_t high, int64_t *out, bool *present,
@@ -65,6 +72,8 @@ size_t json_reader_string_size(const struct json_reader *r); /* bytes that the s
 /* A whole number >= 0 below 2^64, without sign, fraction or exponent. what: for the message. */
 jsc_status json_reader_u64(struct json_reader *r, const char *what, uint64_t *out, jsc_error *error);
 jsc_status json_reader_skip(struct json_reader *r, jsc_error *error); /* any value, its grammar checked */
+/* To the end of the value here, found by its brackets and quotes alone: its grammar is left to who reads it. */
+void json_reader_hop(struct json_reader *r);
 jsc_status json_reader_end(struct json_reader *r, jsc_error *error);  /* only white space may follow */
 
 /* ---- name_table.c: hash from a name to the item of an array that holds it -------------------------------------------------------- */

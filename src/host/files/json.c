@@ -29,22 +29,66 @@ static size_t tree_bytes(const char *text, size_t n)
     return bytes;
 }
 
+static jsc_status parse(const char *name, const char *text, size_t n, json_t **out, json_error_t *at, jsc_error *error)
+{
+    const size_t need = tree_bytes(text, n);
+    if (need > TREE_FREE && need / TREE_RATIO > n)
+        return status_set(error, JSC_E_FORMAT, "%s: %zu bytes of JSON would take %zu bytes of memory; this is no model file", name, n,
+                          need);
+    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, at);
+    if (root == NULL)
+        return status_set(error, json_error_code(at) == json_error_out_of_memory ? JSC_E_MEMORY : JSC_E_FORMAT,
+                          "%s: line %d, column %d (byte %d): %s", name, at->line, at->column, at->position, at->text);
+    *out = root;
+    return JSC_OK;
+}
+
 jsc_status json_parse(const char *name, const char *text, size_t n, json_t **out, jsc_error *error)
 {
     json_error_t at;
     const size_t valid = utf8_check(text, n);
     if (valid < n)
         return status_set(error, JSC_E_FORMAT, "%s: byte %zu is not UTF-8; a JSON file is wanted", name, valid);
-    const size_t need = tree_bytes(text, n);
-    if (need > TREE_FREE && need / TREE_RATIO > n)
-        return status_set(error, JSC_E_FORMAT, "%s: %zu bytes of JSON would take %zu bytes of memory; this is no model file", name, n,
-                          need);
-    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &at);
-    if (root == NULL)
-        return status_set(error, json_error_code(&at) == json_error_out_of_memory ? JSC_E_MEMORY : JSC_E_FORMAT,
-                          "%s: line %d, column %d (byte %d): %s", name, at.line, at.column, at.position, at.text);
-    *out = root;
-    return JSC_OK;
+    return parse(name, text, n, out, &at, error);
+}
+
+/* The byte of the whole text that stands at this place of the shortened one. */
+static size_t place_in_whole(size_t position, const struct json_span *cuts, size_t n_cuts)
+{
+    size_t shorter = 0;
+    for (size_t i = 0; i < n_cuts; i++)
+        if (position + shorter > cuts[i].from)
+            shorter += cuts[i].to - cuts[i].from - strlen("null");
+    return position + shorter;
+}
+
+jsc_status json_parse_without(const char *name, const char *text, size_t n, const struct json_span *cuts, size_t n_cuts, json_t **out,
+                              jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct strbuf rest = {0};
+    jsc_error why = {0};
+    json_error_t at = {.position = -1};
+    size_t from = 0, line = 1;
+    for (size_t i = 0; i <= n_cuts; i++) {
+        strbuf_add(&rest, text + from, (i < n_cuts ? cuts[i].from : n) - from);
+        strbuf_puts(&rest, i < n_cuts ? "null" : "");
+        from = i < n_cuts ? cuts[i].to : n;
+    }
+    if (rest.failed)
+        FAIL(JSC_E_MEMORY, "%s: no memory for %zu bytes of JSON", name, n);
+    status = parse(name, rest.text, rest.n, out, &at, &why);
+    if (status == JSC_E_FORMAT && at.position >= 0) {
+        const size_t byte = place_in_whole((size_t)at.position, cuts, n_cuts);
+        for (size_t i = 0; i < byte && i < n; i++)
+            line += text[i] == '\n';
+        FAIL(JSC_E_FORMAT, "%s: line %zu (byte %zu): %s", name, line, byte, at.text);
+    }
+    if (status != JSC_OK)
+        FAIL(status, "%s", why.text);
+done:
+    strbuf_free(&rest);
+    return status;
 }
 
 /* The field, or NULL if it is absent or null (which mean the same everywhere in these files). */

@@ -110,6 +110,15 @@ static jsc_status escape(struct json_reader *r, char bytes[4], size_t *n, jsc_er
     return JSC_OK;
 }
 
+/* Length of the run of characters at the front that stand for themselves. */
+static size_t plain_run(const char *text, size_t n)
+{
+    size_t i = 0;
+    while (i < n && text[i] != '"' && text[i] != '\\' && (unsigned char)text[i] >= 0x20)
+        i++;
+    return i;
+}
+
 jsc_status json_reader_string(struct json_reader *r, char *out, size_t *n, jsc_error *error)
 {
     jsc_status status = JSC_OK;
@@ -119,17 +128,19 @@ jsc_status json_reader_string(struct json_reader *r, char *out, size_t *n, jsc_e
     r->at++;
     for (;;) {
         char bytes[4];
-        size_t count = 1;
+        size_t count = plain_run(r->text + r->at, r->n - r->at);
+        if (out != NULL)
+            memcpy(out + length, r->text + r->at, count);
+        length += count;
+        r->at += count;
         if (r->at >= r->n)
             return BAD(r, "the text has no closing quote");
-        bytes[0] = r->text[r->at];
-        if (bytes[0] == '"')
+        if (r->text[r->at] == '"')
             break;
-        if ((unsigned char)bytes[0] < 0x20)
+        if (r->text[r->at] != '\\')
             return BAD(r, "a control character inside a text");
         r->at++;
-        if (bytes[0] == '\\')
-            TRY(escape(r, bytes, &count, error));
+        TRY(escape(r, bytes, &count, error));
         if (out != NULL)
             memcpy(out + length, bytes, count);
         length += count;
@@ -255,6 +266,27 @@ jsc_status json_reader_skip(struct json_reader *r, jsc_error *error)
     }
 done:
     return status;
+}
+
+void json_reader_hop(struct json_reader *r)
+{
+    size_t depth = 0;
+    (void)json_reader_peek(r);
+    while (r->at < r->n) {
+        const char c = r->text[r->at];
+        if (c == '"') {
+            const size_t size = json_reader_string_size(r);
+            r->at = size < r->n - r->at ? r->at + size : r->n;
+        } else if (depth == 0 && (c == ',' || c == '}' || c == ']'))
+            return;
+        else {
+            depth += c == '{' || c == '[';
+            depth -= c == '}' || c == ']';
+            r->at++;
+        }
+        if (depth == 0 && (c == '"' || c == '}' || c == ']'))
+            return;
+    }
 }
 
 jsc_status json_reader_end(struct json_reader *r, jsc_error *error)

@@ -278,6 +278,17 @@ struct pre_tokenizer_row {
 };
 const struct pre_tokenizer_row *pre_tokenizer_find(const char *name, size_t n); /* NULL: not implemented */
 
+/* tokenizer_json_model.c: where the vocabulary and the merges lie in tokenizer.json; they are read from there, the rest as a tree. */
+struct json_model {
+    struct json_reader reader;      /* over the whole text, which must outlive this */
+    struct json_span vocab, merges; /* to 0: absent, or neither list nor object */
+    struct json_span cuts[2];       /* both in rising order */
+    size_t n_cuts;
+};
+jsc_status json_model_find(const char *path, const char *text, size_t n, struct json_model *out, jsc_error *error);
+/* options: the model in the tree, without the two. */
+jsc_status tokenizer_read_model(struct tokenizer *tok, const struct json_model *model, const json_t *options, jsc_error *error);
+
 /* tokenizer_json_stages.c */
 jsc_status tokenizer_read_normalizer(struct tokenizer *tok, const json_t *node, int depth, jsc_error *error);
 jsc_status tokenizer_read_pre_tokenizer(struct tokenizer *tok, const json_t *node, int depth, struct strbuf *names, jsc_error *error);

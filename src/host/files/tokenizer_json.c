@@ -3,141 +3,6 @@
 
 #include <string.h>
 
-/* The id of a vocabulary entry. */
-static jsc_status get_id(const struct tokenizer *tok, const char *token, const json_t *value, int32_t *id, jsc_error *error)
-{
-    if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > INT32_MAX)
-        return status_set(error, JSC_E_FORMAT, "%s: token \"%.64s\": its id is not an integer from 0 to %d", tok->path, token, INT32_MAX);
-    *id = (int32_t)json_integer_value(value);
-    return JSC_OK;
-}
-
-/* vocab: {token: id}. */
-static jsc_status read_vocab(struct tokenizer *tok, const json_t *vocab, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    size_t bytes = 0, outside = 0;
-    for (void *at = json_object_iter((json_t *)vocab); at != NULL; at = json_object_iter_next((json_t *)vocab, at))
-        bytes += strlen(json_object_iter_key(at));
-    TRY(vocab_reserve(&tok->vocab, json_object_size(vocab), bytes, error));
-    for (void *at = json_object_iter((json_t *)vocab); at != NULL; at = json_object_iter_next((json_t *)vocab, at)) {
-        const char *token = json_object_iter_key(at);
-        int32_t id = 0;
-        TRY(get_id(tok, token, json_object_iter_value(at), &id, error));
-        TRY(vocab_add(&tok->vocab, token, strlen(token), id, error));
-        outside += (size_t)id >= tok->rows;
-    }
-    if (outside > 0)
-        TRY(tokenizer_warn(tok, error, "%s: %zu tokens have ids beyond the embedding's %zu rows; texts that need them are refused",
-                           tok->path, outside, tok->rows));
-done:
-    return status;
-}
-
-/* One merge, "left right" or ["left", "right"]. */
-static jsc_status read_merge(struct tokenizer *tok, size_t number, const json_t *merge, jsc_error *error)
-{
-    const json_t *left = json_array_get(merge, 0), *right = json_array_get(merge, 1);
-    if (json_is_array(merge) && json_array_size(merge) == 2 && json_is_string(left) && json_is_string(right))
-        return tokenizer_add_merge(tok, number, json_string_value(left), json_string_length(left), json_string_value(right),
-                                   json_string_length(right), error);
-    if (json_is_string(merge)) {
-        const char *text = json_string_value(merge);
-        const size_t n = json_string_length(merge);
-        const char *space = memchr(text, ' ', n);
-        if (n >= 8 && memcmp(text, "#version", 8) == 0)
-            return JSC_OK;
-        if (space != NULL && memchr(space + 1, ' ', n - (size_t)(space + 1 - text)) == NULL)
-            return tokenizer_add_merge(tok, number, text, (size_t)(space - text), space + 1, n - (size_t)(space + 1 - text), error);
-    }
-    return status_set(error, JSC_E_FORMAT, "%s: merge %zu is neither a text of two parts nor a list of two texts", tok->path, number);
-}
-
-static jsc_status read_merges(struct tokenizer *tok, const json_t *merges, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    if (!json_is_array(merges))
-        FAIL(JSC_E_FORMAT, "%s: model.merges is not a list", tok->path);
-    TRY(pair_reserve(&tok->merges, json_array_size(merges), error));
-    for (size_t i = 0; i < json_array_size(merges); i++)
-        TRY(read_merge(tok, i, json_array_get(merges, i), error));
-done:
-    return status;
-}
-
-/* dropout makes the ids random, affixes change every lookup. */
-static jsc_status refuse_options(struct tokenizer *tok, const json_t *model, jsc_error *error)
-{
-    static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
-    jsc_status status = JSC_OK;
-    double dropout = 0;
-    TRY(json_get_double(tok->path, model, "dropout", 0, 1, &dropout, NULL, error));
-    if (dropout > 0)
-        TRY(tokenizer_refuse(tok, error, "model with dropout is not implemented"));
-    for (int i = 0; i < 2; i++) {
-        const char *text = NULL;
-        bool present = false;
-        TRY(json_get_string(tok->path, model, affixes[i], &text, &present, error));
-        if (present && text[0] != '\0')
-            TRY(tokenizer_refuse(tok, error, "model with %s \"%.32s\" is not implemented", affixes[i], text));
-    }
-done:
-    return status;
-}
-
-static jsc_status read_bpe(struct tokenizer *tok, const json_t *model, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    const char *unk = NULL;
-    bool present = false;
-    const json_t *vocab = json_object_get(model, "vocab");
-    if (!json_is_object(vocab))
-        FAIL(JSC_E_FORMAT, "%s: model.vocab is not an object", tok->path);
-    TRY(read_vocab(tok, vocab, error));
-    TRY(read_merges(tok, json_object_get(model, "merges"), error));
-    TRY(json_get_bool(tok->path, model, "ignore_merges", &tok->ignore_merges, NULL, error));
-    TRY(json_get_bool(tok->path, model, "byte_fallback", &tok->byte_fallback, NULL, error));
-    TRY(json_get_bool(tok->path, model, "fuse_unk", &tok->fuse_unk, NULL, error));
-    TRY(json_get_string(tok->path, model, "unk_token", &unk, &present, error));
-    if (present)
-        TRY(mem_strdup(&tok->unk_token, unk, error));
-    TRY(refuse_options(tok, model, error));
-done:
-    return status;
-}
-
-/* Other kinds of models: text is refused, the token texts are read where the layout allows. */
-static jsc_status read_other_model(struct tokenizer *tok, const json_t *model, const char *type, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    const json_t *vocab = json_object_get(model, "vocab");
-    TRY(tokenizer_refuse(tok, error, "model type \"%.64s\" is not implemented", type));
-    if (json_is_object(vocab))
-        TRY(read_vocab(tok, vocab, error));
-    for (size_t i = 0; i < json_array_size(vocab); i++) { /* Unigram: [text, score], the id is the place */
-        const json_t *text = json_array_get(json_array_get(vocab, i), 0);
-        if (json_is_string(text) && vocab_find(&tok->vocab, json_string_value(text), json_string_length(text)) < 0)
-            TRY(vocab_add(&tok->vocab, json_string_value(text), json_string_length(text), (int32_t)i, error));
-    }
-done:
-    return status;
-}
-
-static jsc_status read_model(struct tokenizer *tok, const json_t *model, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    const char *type = "BPE";
-    if (!json_is_object(model))
-        FAIL(JSC_E_FORMAT, "%s: has no model", tok->path);
-    TRY(json_get_string(tok->path, model, "type", &type, NULL, error));
-    if (strcmp(type, "BPE") == 0)
-        TRY(read_bpe(tok, model, error));
-    else
-        TRY(read_other_model(tok, model, type, error));
-done:
-    return status;
-}
-
 static jsc_status get_added_flag(const struct tokenizer *tok, const json_t *item, const char *key, bool *out, jsc_error *error)
 {
     bool present = false;
@@ -259,14 +124,14 @@ done:
     return status;
 }
 
-static jsc_status read_root(struct tokenizer *tok, const json_t *root, jsc_error *error)
+static jsc_status read_root(struct tokenizer *tok, const struct json_model *model, const json_t *root, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     jsc_error why = {0};
     struct strbuf names = {0};
     if (!json_is_object(root))
         FAIL(JSC_E_FORMAT, "%s: is not a JSON object", tok->path);
-    TRY(read_model(tok, json_object_get(root, "model"), error));
+    TRY(tokenizer_read_model(tok, model, json_object_get(root, "model"), error));
     TRY(read_added_tokens(tok, json_object_get(root, "added_tokens"), error));
     TRY(tokenizer_absorb(tok, tokenizer_read_normalizer(tok, json_object_get(root, "normalizer"), 0, &why), &why, error));
     TRY(tokenizer_absorb(tok, tokenizer_read_pre_tokenizer(tok, json_object_get(root, "pre_tokenizer"), 0, &names, &why), &why, error));
@@ -287,9 +152,11 @@ jsc_status tokenizer_from_json(const char *path, const char *text, size_t n, siz
     jsc_status status = JSC_OK;
     json_t *root = NULL;
     struct tokenizer *tok = NULL;
-    TRY(json_parse(path, text, n, &root, error));
+    struct json_model model;
+    TRY(json_model_find(path, text, n, &model, error));
+    TRY(json_parse_without(path, text, n, model.cuts, model.n_cuts, &root, error));
     TRY(tokenizer_new(path, rows, &tok, error));
-    TRY(read_root(tok, root, error));
+    TRY(read_root(tok, &model, root, error));
     *out = tok;
     tok = NULL;
 done:
