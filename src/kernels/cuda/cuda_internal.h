@@ -175,6 +175,7 @@ void weight_free_cuda(struct jsc_device *device, struct jsc_weight *weight);
 jsc_status embed_cuda(struct jsc_stream *stream, const struct op_embed *op, jsc_error *error);
 jsc_status norm_cuda(struct jsc_stream *stream, const struct op_norm *op, jsc_error *error);
 jsc_status matmul_cuda(struct jsc_stream *stream, const struct op_matmul *op, jsc_error *error);
+jsc_status part_norm_cuda(struct jsc_stream *stream, const struct op_part_norm *op, jsc_error *error);
 jsc_status rope_cuda(struct jsc_stream *stream, const struct op_rope *op, jsc_error *error);
 jsc_status attention_cuda(struct jsc_stream *stream, const struct op_attention *op, jsc_error *error);
 jsc_status gate_cuda(struct jsc_stream *stream, const struct op_gate *op, jsc_error *error);
@@ -182,6 +183,8 @@ jsc_status add_cuda(struct jsc_stream *stream, const struct op_add *op, jsc_erro
 jsc_status head_vjp_cuda(struct jsc_stream *stream, const struct op_head_vjp *op, jsc_error *error);
 jsc_status matmul_vjp_cuda(struct jsc_stream *stream, const struct op_matmul_vjp *op, jsc_error *error);
 jsc_status norm_vjp_cuda(struct jsc_stream *stream, const struct op_norm_vjp *op, jsc_error *error);
+jsc_status norm_pull_cuda(struct jsc_stream *stream, const struct op_norm_pull *op, jsc_error *error);
+jsc_status part_norm_vjp_cuda(struct jsc_stream *stream, const struct op_part_norm_vjp *op, jsc_error *error);
 jsc_status gate_vjp_cuda(struct jsc_stream *stream, const struct op_gate_vjp *op, jsc_error *error);
 jsc_status mlp_collapse_cuda(struct jsc_stream *stream, const struct op_mlp_collapse *op, jsc_error *error);
 size_t mlp_collapse_scratch_cuda(struct jsc_device *device, enum mlp_form form, size_t n, int B, int d, int f);

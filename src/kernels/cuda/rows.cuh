@@ -11,6 +11,11 @@
 
 enum { PIECE = 8 };
 
+/* Threads that take a row, or a part of one: a share of a warp, a warp (rows up to WIDTH_OF_WARP) or a block. Of the smaller ones a block
+ * holds several. */
+#define WIDTH_OF_WARP  1024
+#define TEAMS(threads) ((threads) <= 32 ? 128 / (threads) : 1)
+
 /* ---- on the device ----------------------------------------------------------------------------------------------------------- */
 
 /* Elements c .. c+7 of a row of n as they are stored, zeros past its end. VECTOR: n is a multiple of 8 and the row begins at a multiple of
@@ -84,14 +89,35 @@ JSC_DEVICE void store_piece(float *row, int c, int n, const float x[PIECE] JSC_S
     }
 }
 
-/* Over a team: a warp, or the whole block. */
+/* Over a team; the same bits in each of its threads. Where a team is less than a block, every thread of the warp calls it. */
 template <int THREADS, class T>
 JSC_DEVICE T team_sum(T x JSC_SITE)
 {
-    if constexpr (THREADS == 32)
-        return warp_sum(x JSC_AT);
-    else
+    if constexpr (THREADS > 32) {
         return block_sum<THREADS>(x JSC_AT);
+    } else {
+#pragma unroll
+        for (int step = THREADS / 2; step > 0; step /= 2)
+            x += __shfl_xor_sync(FULL_WARP, x, step, 32 JSC_AT);
+        return x;
+    }
+}
+
+/* Sum over a row of (x - mean), or of its square, in double. */
+template <bool VECTOR, int THREADS, bool SQUARE>
+JSC_DEVICE double sum_row(const float *x, int thread, int d, double mean)
+{
+    double sum = 0.0;
+    for (int c = PIECE * thread; c < d; c += PIECE * THREADS) {
+        float v[PIECE];
+        load_piece<VECTOR>(x, c, d, v);
+#pragma unroll
+        for (int i = 0; i < PIECE; i++) {
+            const double e = VECTOR || c + i < d ? (double)v[i] - mean : 0.0;
+            sum += SQUARE ? e * e : e;
+        }
+    }
+    return team_sum<THREADS>(sum);
 }
 
 /* ---- on the host --------------------------------------------------------------------------------------------------------------- */
