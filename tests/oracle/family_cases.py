@@ -17,21 +17,27 @@ def rope(kind="default", theta=10000.0, **more):
     return {"rope_type": kind, "rope_theta": theta, **more}
 
 
-def case(name, kind, shape=SHAPE, dtype="bfloat16", few=False, gguf=None, prompts=PROMPTS, old=None, drop=(), bare=False, without=(), **config):
+def case(name, kind, shape=SHAPE, dtype="bfloat16", few=False, gguf=None, prompts=PROMPTS, old=None, drop=(), without=(), prefix=None, **config):
     """gguf: llama.cpp's name of the architecture, if a twin can say all of this. old: what the 4.x config has under other keys; drop:
-    keys that such a file leaves out, since they are the class's defaults. without: keys of `shape` the class does not know."""
-    return {"name": name, "kind": kind, "dtype": dtype, "few": few, "gguf": gguf, "prompts": prompts, "old": old, "drop": drop, "bare": bare,
+    keys that such a file leaves out, since they are the class's defaults. without: keys of `shape` the class does not know. prefix:
+    (as save_pretrained writes it, as it shall be in the file) of the tensors' names."""
+    return {"name": name, "kind": kind, "dtype": dtype, "few": few, "gguf": gguf, "prompts": prompts, "old": old, "drop": drop, "prefix": prefix,
             "config": {**{k: v for k, v in shape.items() if k not in without}, **config}}
 
 
 YARN = {"hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 128}
+GEMMA3_TEXT = {**SHAPE, "model_type": "gemma3_text", "head_dim": 6, "num_hidden_layers": 6, "hidden_size": 12, "intermediate_size": 16,
+               "query_pre_attn_scalar": 12, "sliding_window": 4,
+               "rope_parameters": {"full_attention": rope("linear", 1000.0, factor=4.0), "sliding_attention": rope(theta=50.0)}}
+GEMMA3_DEFAULTS = ("rope_parameters", "bos_token_id", "eos_token_id", "pad_token_id")
+SIGLIP = {"hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 4, "patch_size": 2}
 CASES = [
     case("qwen2", "qwen2", use_sliding_window=True, sliding_window=4, max_window_layers=1, tie_word_embeddings=False, num_hidden_layers=3,
          rope_parameters=rope(theta=1000.0), old={"rope_theta": 1000.0, "sliding_window": 4, "use_sliding_window": True},
          drop=("tie_word_embeddings", "rms_norm_eps", "hidden_act", "attention_dropout")),
     case("qwen2_yarn", "qwen2", few=True, gguf="qwen2", dtype="float16", tie_word_embeddings=True, **YARN,
-         rope_parameters=rope("yarn", 20.0, factor=4.0, original_max_position_embeddings=32, beta_fast=4.0, beta_slow=1.0),
-         old={"rope_theta": 20.0, "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "beta_fast": 4.0,
+         rope_parameters=rope("yarn", 20.0, factor=4.0, original_max_position_embeddings=32, beta_fast=2.0, beta_slow=1.0),
+         old={"rope_theta": 20.0, "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "beta_fast": 2.0,
                                                    "beta_slow": 1.0}},
          drop=("use_sliding_window", "sliding_window", "max_window_layers")),
     case("qwen3", "qwen3", gguf="qwen3", head_dim=10, tie_word_embeddings=False, rope_parameters=rope(theta=500.0), old={"rope_theta": 500.0},
@@ -54,6 +60,11 @@ CASES = [
     case("gemma3_twin", "gemma3_text", few=True, gguf="gemma3", head_dim=8, num_hidden_layers=7, hidden_size=16, intermediate_size=24,
          query_pre_attn_scalar=8, sliding_window=5,
          rope_parameters={"full_attention": rope("linear", 500.0, factor=8.0), "sliding_attention": rope(theta=10000.0)}),
+    case("gemma3_multimodal", "gemma3", {}, few=True, text_config=GEMMA3_TEXT, vision_config=SIGLIP, mm_tokens_per_image=4,
+         old={"text_config": {**{k: v for k, v in GEMMA3_TEXT.items() if k not in GEMMA3_DEFAULTS}, "rope_theta": 1000.0,
+                              "rope_scaling": {"rope_type": "linear", "factor": 4.0}, "rope_local_base_freq": 50.0}}),
+    case("gemma3_nested", "gemma3", {}, few=True, text_config=GEMMA3_TEXT, vision_config=SIGLIP, mm_tokens_per_image=4,
+         prefix=("language_model.model.", "model.language_model.")),
     case("phi3", "phi3", gguf="phi3", tie_word_embeddings=False, sliding_window=None, rope_parameters=rope(theta=1000.0),
          original_max_position_embeddings=64, old={"rope_theta": 1000.0, "rope_scaling": None}, drop=("tie_word_embeddings", "sliding_window")),
     case("phi3_longrope", "phi3", few=True, gguf="phi3", dtype="float16", hidden_size=32, prompts=BEYOND, sliding_window=None,
@@ -71,31 +82,29 @@ CASES = [
     case("smollm3_window", "smollm3", few=True, num_hidden_layers=4, no_rope_layers=[1, 0, 0, 1], use_sliding_window=True, sliding_window=5,
          hidden_size=16, intermediate_size=24, attention_bias=True, mlp_bias=True, tie_word_embeddings=False, rope_parameters=rope(theta=100.0)),
     case("gpt2", "gpt2", GPT2, "float32", gguf="gpt2", old={"n_ctx": 32}, drop=("n_inner", "tie_word_embeddings", "scale_attn_weights",
-                                                                             "add_cross_attention")),
-    case("gpt2_scaled", "gpt2", GPT2, few=True, bare=True, n_layer=3, n_inner=40, scale_attn_by_inverse_layer_idx=True,
+                                                                             "add_cross_attention", "layer_norm_epsilon", "activation_function")),
+    case("gpt2_scaled", "gpt2", GPT2, few=True, prefix=("transformer.", ""), n_layer=3, n_inner=40, scale_attn_by_inverse_layer_idx=True,
          activation_function="gelu"),
     case("gpt_neox", "gpt_neox", without=("num_key_value_heads", "pad_token_id"), num_attention_heads=2, gguf="gptneox",
-         rope_parameters=rope(partial_rotary_factor=0.5), old={"rotary_emb_base": 10000, "rotary_pct": 0.5},
-         drop=("tie_word_embeddings", "attention_bias")),
+         rope_parameters=rope(partial_rotary_factor=0.5), old={"rotary_pct": 0.5}, drop=("tie_word_embeddings", "attention_bias", "layer_norm_eps", "use_parallel_residual", "hidden_act")),
     case("gpt_neox_sequential", "gpt_neox", few=True, without=("num_key_value_heads", "pad_token_id"), num_attention_heads=2,
          use_parallel_residual=False, tie_word_embeddings=True, rope_parameters=rope(theta=100.0, partial_rotary_factor=1.0)),
     case("phi", "phi", dtype="float16", num_attention_heads=3, without=("num_key_value_heads",), qk_layernorm=True, tie_word_embeddings=False,
-         rope_parameters=rope(theta=1000.0, partial_rotary_factor=0.5), old={"rope_theta": 1000.0, "partial_rotary_factor": 0.5},
-         drop=("tie_word_embeddings", "num_key_value_heads")),
+         rope_parameters=rope(theta=1000.0, partial_rotary_factor=0.5), old={"rope_theta": 1000.0},
+         drop=("tie_word_embeddings", "num_key_value_heads", "layer_norm_eps", "hidden_act")),
     case("phi_twin", "phi", few=True, gguf="phi2", hidden_size=16, intermediate_size=64, num_attention_heads=2, without=("num_key_value_heads",),
          tie_word_embeddings=False, rope_parameters=rope(partial_rotary_factor=0.5)),
     case("stablelm", "stablelm", gguf="stablelm", hidden_size=32, use_qkv_bias=True, use_parallel_residual=True, qk_layernorm=True,
          tie_word_embeddings=False, rope_parameters=rope(theta=1000.0, partial_rotary_factor=0.25),
-         old={"rope_theta": 1000.0, "partial_rotary_factor": 0.25}, drop=("tie_word_embeddings",)),
+         old={"rope_theta": 1000.0}, drop=("tie_word_embeddings", "layer_norm_eps")),
     case("stablelm_sequential", "stablelm", few=True, gguf="stablelm", hidden_size=32, tie_word_embeddings=False,
          rope_parameters=rope(theta=10000.0, partial_rotary_factor=0.5)),
     case("opt", "opt", OPT, "float16", old={}, drop=("tie_word_embeddings", "enable_bias", "layer_norm_elementwise_affine")),
     case("opt_post", "opt", OPT, few=True, do_layer_norm_before=False, word_embed_proj_dim=16),
     case("glm4", "glm4", gguf="glm4", head_dim=12, attention_bias=True, tie_word_embeddings=False,
-         rope_parameters=rope(theta=1000.0, partial_rotary_factor=0.5), old={"rope_theta": 1000.0, "partial_rotary_factor": 0.5},
-         drop=("tie_word_embeddings",)),
+         rope_parameters=rope(theta=1000.0, partial_rotary_factor=0.5), old={"rope_theta": 1000.0}, drop=("tie_word_embeddings", "rms_norm_eps", "hidden_act")),
     case("cohere", "cohere", gguf="command-r", logit_scale=0.25, rope_parameters=rope(theta=1000.0), old={"rope_theta": 1000.0},
-         drop=("tie_word_embeddings", "use_qk_norm", "attention_bias")),
+         drop=("tie_word_embeddings", "use_qk_norm", "attention_bias", "layer_norm_eps", "hidden_act")),
     case("cohere_qk_norm", "cohere", few=True, use_qk_norm=True, logit_scale=0.5, attention_bias=True, rope_parameters=rope(theta=1000.0)),
     case("starcoder2", "starcoder2", gguf="starcoder2", sliding_window=None, rope_parameters=rope(theta=1000.0), old={"rope_theta": 1000.0},
          drop=("tie_word_embeddings",)),
