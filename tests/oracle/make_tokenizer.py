@@ -4,8 +4,9 @@
     python3 tests/oracle/make_tokenizer.py tests/golden/tokenizer [MODEL.gguf]
 
 texts.json        hard strings (docs/tokenisers.md) and seeded random ones
-NAME.json         a tokenizer.json of 600 tokens with the pipeline of gpt2, smollm, llama3 or qwen2 and added tokens with every flag
-NAME.ids.json     {"plain": ids of each text, "special": the same with special tokens, for the first texts}
+NAME.json         a tokenizer.json of about 600 tokens of each kind (make_tokenizer_kinds.py)
+NAME.ids.json     {"plain": ids of the texts, "special": the same with special tokens, for the first texts, "own": texts about the kind's added
+                  tokens, "own_ids": their ids with special tokens}; the newer kinds have the first NEWER_TEXTS texts only
 smollm2.ids.json  ids of the texts for the default model, from the tokens and merges of MODEL.gguf (needs the gguf package)
 parts.json        normalisers, pre-tokenisers, post-processors and model options one by one, over two shared small models
 """
@@ -13,7 +14,7 @@ import json
 import random
 import sys
 
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 G2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 TAIL = r"\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -29,6 +30,7 @@ TK = (rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{L
 D3 = [r"\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+",
       r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|" + TAIL]
 
+NEWER_TEXTS = 200
 CORPUS = """The capital of France is Paris, and it's not the only city that I've seen: there're 1234567 others, aren't there?
 We'll see in 2024, he'd said; they're "quoted" (in brackets) -- and so on... __init__ camelCase x=[i**2] https://a.b/c?d=e
 Die Würde des Menschen ist unantastbar. Sie zu achten und zu schützen ist Verpflichtung aller staatlichen Gewalt.
@@ -126,24 +128,16 @@ def dump(path, value):
 
 
 def families(out, texts):
-    model = trained(589, pre_tokenizers.ByteLevel(add_prefix_space=False), pre_tokenizers.ByteLevel.alphabet())
-    digits = {"type": "Digits", "individual_digits": True}
-    lacking = json.loads(json.dumps(model))  # the smollm variant lacks 8 bytes, as SmolLM2 does
-    for c in "ĄĆēĔĖĝñò":
-        gone = lacking["vocab"].pop(c)
-        lacking["vocab"] = {t: i - (i > gone) for t, i in lacking["vocab"].items()}
-    pairs = dict(model, ignore_merges=True)
-    strings = dict(model, merges=[" ".join(m) for m in model["merges"]])
-    ids = {t["content"]: t["id"] for t in added(model["vocab"])}
-    files = {"gpt2": whole(strings, byte_level(True), decoder=byte_level(True)),
-             "smollm": whole(lacking, sequence(digits, byte_level(True)), decoder=byte_level(True)),
-             "llama3": whole(pairs, sequence(split(L3), byte_level(False)), decoder=byte_level(True),
-                             post={"type": "Sequence", "processors": [byte_level(True), template(["<s>"], [], ids)]}),
-             "qwen2": whole(model, sequence(split(Q2), byte_level(False)), {"type": "NFC"}, byte_level(False), byte_level(False))}
-    for name, file in files.items():
+    import make_tokenizer_kinds
+    for name, file in make_tokenizer_kinds.kinds().items():
         tokenizer = Tokenizer.from_str(json.dumps(file))
+        count = len(texts) if name in ("gpt2", "smollm", "llama3", "qwen2") else NEWER_TEXTS
+        ids = {"plain": ids_of(tokenizer, texts[:count], False), "special": ids_of(tokenizer, texts[:20], True)}
+        if count == NEWER_TEXTS:
+            ids["own"] = make_tokenizer_kinds.own_texts(file)
+            ids["own_ids"] = ids_of(tokenizer, ids["own"], True)
         dump(f"{out}/{name}.json", file)
-        dump(f"{out}/{name}.ids.json", {"plain": ids_of(tokenizer, texts, False), "special": ids_of(tokenizer, texts[:20], True)})
+        dump(f"{out}/{name}.ids.json", ids)
 
 
 def parts(out):

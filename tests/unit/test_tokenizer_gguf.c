@@ -1,58 +1,11 @@
-/* test_tokenizer_gguf.c: the tokeniser of a GGUF file: kinds by name, added tokens, BOS, SentencePiece, damaged metadata. */
+/* test_tokenizer_gguf.c: the tokeniser of a GGUF file: kinds by name, added tokens, BOS, damaged metadata. */
 #include "support/refusal.h"
-#include "support/tiny_files.h"
-#include "support/tokenizer_files.h"
+#include "support/tokenizer_gguf_files.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static char folder[128];
-
-static void setup(void)
-{
-    tiny_folder(folder);
-}
-
-static void teardown(void)
-{
-    tiny_remove(folder);
-}
-
-TestSuite(tokenizer_gguf, .init = setup, .fini = teardown, .timeout = 120);
-
-/* A file of these keys (n of them) and one tensor, since a file without any is refused. */
-static void write_file(const struct strbuf *keys, uint64_t n)
-{
-    struct strbuf file = {0};
-    gguf_begin(&file, 3, 1, n);
-    strbuf_add(&file, keys->text, keys->n);
-    gguf_tensor(&file, "w", 1, &(uint64_t){8}, 0, 0);
-    gguf_pad(&file, 32);
-    for (int i = 0; i < 8; i++)
-        gguf_put(&file, &(float){1}, 4);
-    tiny_write(tiny_path(folder, "t.gguf"), file.text, file.n);
-    strbuf_free(&file);
-}
-
-/* Opens the keys in s (n of them) and reads the tokeniser; frees s. */
-static jsc_status open_keys(struct strbuf *s, uint64_t n, size_t rows, struct tokenizer **out, jsc_error *error)
-{
-    struct gguf *gguf = NULL;
-    write_file(s, n);
-    strbuf_free(s);
-    cr_assert(gguf_open(tiny_path(folder, "t.gguf"), &gguf, error) == JSC_OK, "%s", error->text);
-    const jsc_status status = tokenizer_from_gguf(gguf, rows, out, error);
-    gguf_close(gguf); /* a tokeniser does not need the file any more */
-    return status;
-}
-
-static struct tokenizer *must_open(struct strbuf *s, uint64_t n, size_t rows)
-{
-    struct tokenizer *tok = NULL;
-    jsc_error error = {0};
-    cr_assert(open_keys(s, n, rows, &tok, &error) == JSC_OK, "%s", error.text);
-    return tok;
-}
+TestSuite(tokenizer_gguf, .init = tokenizer_gguf_begin, .fini = tokenizer_gguf_end, .timeout = 120);
 
 static void put_text_n(struct strbuf *s, const json_t *text)
 {
@@ -107,7 +60,7 @@ static void check_family(const char *family, const char *pre)
     json_t *ids = tokenizer_golden(name);
     struct strbuf s = {0};
     const size_t n = put_family(&s, root, pre);
-    struct tokenizer *tok = must_open(&s, 5, n);
+    struct tokenizer *tok = tokenizer_gguf_must(&s, 5, n);
     char want[128];
     (void)snprintf(want, sizeof want, "BPE from GGUF, pre-tokeniser %s, %zu tokens", pre, n);
     cr_expect_str_eq(tokenizer_describe(tok), want);
@@ -189,7 +142,7 @@ Test(tokenizer_gguf, case_20_pre_tokeniser_absent_or_unknown)
         struct strbuf s = {0};
         put_small(&s, names[i]);
         put_merges(&s, GOOD_MERGES);
-        struct tokenizer *tok = must_open(&s, names[i] != NULL ? 5 : 4, 8);
+        struct tokenizer *tok = tokenizer_gguf_must(&s, names[i] != NULL ? 5 : 4, 8);
         const char *bytes = NULL;
         size_t n = 0;
         cr_expect(tokenizer_token(tok, 4, &bytes, &n, NULL) == JSC_OK && n == 3 && memcmp(bytes, " ab", 3) == 0);
@@ -216,7 +169,7 @@ Test(tokenizer_gguf, every_known_name_opens)
         struct strbuf s = {0};
         put_small(&s, names[i]);
         put_merges(&s, GOOD_MERGES);
-        struct tokenizer *tok = must_open(&s, 5, 8);
+        struct tokenizer *tok = tokenizer_gguf_must(&s, 5, 8);
         cr_expect(tokenizer_takes_text(tok), "%s: %s", names[i], tokenizer_describe(tok));
         EXPECT_IDS(tok, "ab<s>a", false, "[3,5,0]");
         tokenizer_free(tok);
@@ -241,7 +194,7 @@ Test(tokenizer_gguf, case_23_bos_by_file_name_and_kind)
             gguf_u32(&s, "tokenizer.ggml.bos_token_id", (uint32_t)rows[i].bos), keys++;
         if (rows[i].add >= 0)
             gguf_bool(&s, "tokenizer.ggml.add_bos_token", rows[i].add == 1), keys++;
-        struct tokenizer *tok = must_open(&s, keys, 8);
+        struct tokenizer *tok = tokenizer_gguf_must(&s, keys, 8);
         char want[16];
         cr_expect(tokenizer_bos(tok) == rows[i].want_bos && tokenizer_adds_bos(tok) == rows[i].adds, "row %zu", i);
         (void)snprintf(want, sizeof want, rows[i].adds ? "[%d,1]" : "[1]", rows[i].bos);
@@ -267,11 +220,11 @@ Test(tokenizer_gguf, case_24_merges)
         struct strbuf s = {0};
         put_small(&s, "gpt-2");
         put_merges(&s, bad[i].a, bad[i].b);
-        expect_refusal(open_keys(&s, 5, 8, &tok, &error), JSC_E_FORMAT, &error, bad[i].words);
+        expect_refusal(tokenizer_gguf_open(&s, 5, 8, &tok, &error), JSC_E_FORMAT, &error, bad[i].words);
     }
     struct strbuf s = {0};
     put_small(&s, "gpt-2");
-    expect_text_refused(__LINE__, must_open(&s, 4, 8), "tokenizer.ggml.merges is absent");
+    expect_text_refused(__LINE__, tokenizer_gguf_must(&s, 4, 8), "tokenizer.ggml.merges is absent");
 }
 
 Test(tokenizer_gguf, case_27_rows_and_tokens)
@@ -283,7 +236,7 @@ Test(tokenizer_gguf, case_27_rows_and_tokens)
     size_t n = 0;
     put_small(&s, "gpt-2");
     put_merges(&s, GOOD_MERGES);
-    tok = must_open(&s, 5, 10);
+    tok = tokenizer_gguf_must(&s, 5, 10);
     cr_expect(tokenizer_token(tok, 9, &bytes, &n, &error) == JSC_OK && n == 6 && memcmp(bytes, "<id 9>", 6) == 0);
     expect_refusal(tokenizer_token(tok, 10, &bytes, &n, &error), JSC_E_ARGUMENT, &error, "token id 10");
     EXPECT_IDS(tok, "[PAD7]", false, "[]"); /* a filler is no token of text, its characters are unknown here */
@@ -291,7 +244,7 @@ Test(tokenizer_gguf, case_27_rows_and_tokens)
     tok = NULL;
     put_small(&s, "gpt-2");
     put_merges(&s, GOOD_MERGES);
-    expect_refusal(open_keys(&s, 5, 7, &tok, &error), JSC_E_FORMAT, &error, "8 tokens|7 rows");
+    expect_refusal(tokenizer_gguf_open(&s, 5, 7, &tok, &error), JSC_E_FORMAT, &error, "8 tokens|7 rows");
     cr_expect(tok == NULL);
 }
 
@@ -308,29 +261,29 @@ Test(tokenizer_gguf, case_16_metadata_of_the_wrong_type)
     jsc_error error = {0};
     struct strbuf s = {0};
     gguf_u32(&s, "tokenizer.ggml.model", 7);
-    expect_refusal(open_keys(&s, 1, 8, &tok, &error), JSC_E_FORMAT, &error, "tokenizer.ggml.model");
+    expect_refusal(tokenizer_gguf_open(&s, 1, 8, &tok, &error), JSC_E_FORMAT, &error, "tokenizer.ggml.model");
     gguf_string(&s, "tokenizer.ggml.model", "gpt2");
     gguf_string(&s, "tokenizer.ggml.tokens", "a");
-    expect_refusal(open_keys(&s, 2, 8, &tok, &error), JSC_E_FORMAT, &error, "tokenizer.ggml.tokens is not a list of texts");
+    expect_refusal(tokenizer_gguf_open(&s, 2, 8, &tok, &error), JSC_E_FORMAT, &error, "tokenizer.ggml.tokens is not a list of texts");
     gguf_string(&s, "tokenizer.ggml.model", "gpt2");
     put_count(&s, "tokenizer.ggml.tokens", GGUF_U8, 4, 1);
-    expect_refusal(open_keys(&s, 2, 8, &tok, &error), JSC_E_FORMAT, &error, "tokenizer.ggml.tokens is not a list of texts");
+    expect_refusal(tokenizer_gguf_open(&s, 2, 8, &tok, &error), JSC_E_FORMAT, &error, "tokenizer.ggml.tokens is not a list of texts");
     gguf_string(&s, "tokenizer.ggml.model", "gpt2");
     gguf_array(&s, "tokenizer.ggml.tokens", GGUF_STRING, 2);
     gguf_text(&s, "a");
     gguf_text(&s, "b");
     put_count(&s, "tokenizer.ggml.token_type", GGUF_I32, 1, 4);
-    expect_refusal(open_keys(&s, 3, 8, &tok, &error), JSC_E_FORMAT, &error, "token_type has 1 entries for 2 tokens");
+    expect_refusal(tokenizer_gguf_open(&s, 3, 8, &tok, &error), JSC_E_FORMAT, &error, "token_type has 1 entries for 2 tokens");
     put_small(&s, "gpt-2");
     put_merges(&s, GOOD_MERGES);
     gguf_u32(&s, "tokenizer.ggml.bos_token_id", 8);
-    expect_refusal(open_keys(&s, 6, 10, &tok, &error), JSC_E_FORMAT, &error, "tokenizer.ggml.bos_token_id");
+    expect_refusal(tokenizer_gguf_open(&s, 6, 10, &tok, &error), JSC_E_FORMAT, &error, "tokenizer.ggml.bos_token_id");
     cr_expect(tok == NULL);
-    expect_text_refused(__LINE__, must_open(&s, 0, 8), "tokenizer.ggml.model is absent");
+    expect_text_refused(__LINE__, tokenizer_gguf_must(&s, 0, 8), "tokenizer.ggml.model is absent");
     gguf_string(&s, "tokenizer.ggml.model", "bert");
-    expect_text_refused(__LINE__, must_open(&s, 1, 8), "tokeniser model \"bert\"");
+    expect_text_refused(__LINE__, tokenizer_gguf_must(&s, 1, 8), "tokeniser model \"bert\"");
     gguf_string(&s, "tokenizer.ggml.model", "gpt2");
-    expect_text_refused(__LINE__, must_open(&s, 1, 8), "tokenizer.ggml.tokens is absent");
+    expect_text_refused(__LINE__, tokenizer_gguf_must(&s, 1, 8), "tokenizer.ggml.tokens is absent");
 }
 
 Test(tokenizer_gguf, what_cannot_be_decided_is_refused)
@@ -342,7 +295,7 @@ Test(tokenizer_gguf, what_cannot_be_decided_is_refused)
     gguf_text(&s, "a");
     gguf_text(&s, "b");
     put_count(&s, "tokenizer.ggml.merges", GGUF_STRING, 0, 0);
-    expect_text_refused(__LINE__, must_open(&s, 4, 8), "token_type is absent");
+    expect_text_refused(__LINE__, tokenizer_gguf_must(&s, 4, 8), "token_type is absent");
     gguf_string(&s, "tokenizer.ggml.model", "gpt2");
     gguf_array(&s, "tokenizer.ggml.tokens", GGUF_STRING, 3);
     gguf_text(&s, "a");
@@ -351,7 +304,7 @@ Test(tokenizer_gguf, what_cannot_be_decided_is_refused)
     gguf_array(&s, "tokenizer.ggml.token_type", GGUF_I32, 3);
     for (int i = 0; i < 3; i++)
         gguf_put(&s, &(int32_t){1}, 4);
-    expect_text_refused(__LINE__, must_open(&s, 3, 8), "tokens 0 and 2 have the same text");
+    expect_text_refused(__LINE__, tokenizer_gguf_must(&s, 3, 8), "tokens 0 and 2 have the same text");
     gguf_string(&s, "tokenizer.ggml.model", "gpt2");
     gguf_string(&s, "tokenizer.ggml.pre", "gpt-2");
     gguf_array(&s, "tokenizer.ggml.tokens", GGUF_STRING, 2);
@@ -361,60 +314,11 @@ Test(tokenizer_gguf, what_cannot_be_decided_is_refused)
     gguf_put(&s, &(int32_t){1}, 4);
     gguf_put(&s, &(int32_t){3}, 4);
     put_count(&s, "tokenizer.ggml.merges", GGUF_STRING, 0, 0);
-    expect_text_refused(__LINE__, must_open(&s, 5, 8), "not valid UTF-8");
+    expect_text_refused(__LINE__, tokenizer_gguf_must(&s, 5, 8), "not valid UTF-8");
     put_small(&s, "gpt-2");
     put_merges(&s, GOOD_MERGES);
     gguf_bool(&s, "tokenizer.ggml.add_space_prefix", true);
-    expect_text_refused(__LINE__, must_open(&s, 6, 8), "add_space_prefix");
-}
-
-/* SentencePiece: any two neighbours whose text is a token, best score first; leftovers are bytes. */
-Test(tokenizer_gguf, sentence_piece)
-{
-    static const char *const tokens[] = {"<unk>",
-                                         "<s>",
-                                         "\xe2\x96\x81",
-                                         "a",
-                                         "b",
-                                         "c",
-                                         "ab",
-                                         "bc",
-                                         ("\xe2\x96\x81"
-                                          "ab")};
-    static const float scores[] = {0, 0, -5, -6, -7, -8, -2, -1, -3};
-    for (int prefix = 0; prefix < 2; prefix++) {
-        struct strbuf s = {0};
-        gguf_string(&s, "tokenizer.ggml.model", "llama");
-        gguf_array(&s, "tokenizer.ggml.tokens", GGUF_STRING, 9 + 256);
-        for (int i = 0; i < 9; i++)
-            gguf_text(&s, tokens[i]);
-        for (int i = 0; i < 256; i++) {
-            char name[8];
-            (void)snprintf(name, sizeof name, "<0x%02X>", (unsigned)i);
-            gguf_text(&s, name);
-        }
-        gguf_array(&s, "tokenizer.ggml.scores", GGUF_F32, 9 + 256);
-        for (int i = 0; i < 9 + 256; i++)
-            gguf_put(&s, i < 9 ? &scores[i] : &(float){0}, 4);
-        gguf_array(&s, "tokenizer.ggml.token_type", GGUF_I32, 9 + 256);
-        for (int i = 0; i < 9 + 256; i++)
-            gguf_put(&s, &(int32_t){i == 0 ? 2 : i == 1 ? 3 : i < 9 ? 1 : 6}, 4);
-        gguf_u32(&s, "tokenizer.ggml.bos_token_id", 1);
-        if (prefix == 0)
-            gguf_bool(&s, "tokenizer.ggml.add_space_prefix", false);
-        struct tokenizer *tok = must_open(&s, prefix == 0 ? 6 : 5, 300);
-        cr_expect_str_eq(tokenizer_describe(tok), "SentencePiece BPE from GGUF, 265 tokens");
-        EXPECT_IDS(tok, "abc", true, prefix ? "[1,2,3,7]" : "[1,3,7]");
-        EXPECT_IDS(tok, "ab ab", true, prefix ? "[1,8,8]" : "[1,6,8]");
-        EXPECT_IDS(tok, "ab<s>ab", false, prefix ? "[8,1,8]" : "[6,1,6]");
-        EXPECT_IDS(tok, "\xc3\xa9\n", false, prefix ? "[2,204,178,19]" : "[204,178,19]");
-        EXPECT_IDS(tok, "", true, "[1]");
-        const char *bytes = NULL;
-        size_t n = 0;
-        cr_expect(tokenizer_token(tok, 8, &bytes, &n, NULL) == JSC_OK && n == 3 && memcmp(bytes, " ab", 3) == 0);
-        cr_expect(tokenizer_token(tok, 9 + 0xc3, &bytes, &n, NULL) == JSC_OK && n == 1 && memcmp(bytes, "\xc3", 1) == 0);
-        tokenizer_free(tok);
-    }
+    expect_text_refused(__LINE__, tokenizer_gguf_must(&s, 6, 8), "add_space_prefix");
 }
 
 Test(tokenizer_gguf, every_allocation_may_fail)
@@ -426,8 +330,7 @@ Test(tokenizer_gguf, every_allocation_may_fail)
     put_merges(&s, GOOD_MERGES);
     gguf_u32(&s, "tokenizer.ggml.bos_token_id", 5);
     gguf_bool(&s, "tokenizer.ggml.add_bos_token", true);
-    write_file(&s, 7);
-    cr_assert(gguf_open(tiny_path(folder, "t.gguf"), &gguf, &error) == JSC_OK, "%s", error.text);
+    cr_assert(gguf_open(tokenizer_gguf_write(&s, 7), &gguf, &error) == JSC_OK, "%s", error.text);
     bool finished = false;
     for (long k = 1; !finished; k++) {
         struct tokenizer *tok = NULL;
@@ -441,5 +344,4 @@ Test(tokenizer_gguf, every_allocation_may_fail)
         cr_assert(mem_live_bytes() == before, "allocation %ld leaks", k);
     }
     gguf_close(gguf);
-    strbuf_free(&s);
 }

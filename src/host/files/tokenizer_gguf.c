@@ -1,4 +1,5 @@
-/* tokenizer_gguf.c: the tokeniser that a GGUF file holds in its metadata: "gpt2" (byte-level BPE) and "llama" (SentencePiece). */
+/* tokenizer_gguf.c: the tokeniser that a GGUF file holds in its metadata: "gpt2" (byte-level BPE), "llama" (SentencePiece by score) and
+ * "gemma4" (SentencePiece's characters with a list of merges). */
 #include "tokenizer_internal.h"
 
 #include <string.h>
@@ -9,8 +10,14 @@ struct source {
     const struct gguf *gguf;
     struct tokenizer *tok;
     const struct gguf_value *tokens, *types; /* types may be NULL */
-    bool sentence_piece, other;              /* other: a model that is not implemented */
+    bool scored, sentence_piece, other;      /* "llama"; "llama" or "gemma4"; a model that is not implemented */
+    bool phi3;
 };
+
+static bool equals(const char *text, size_t n, const char *name)
+{
+    return text != NULL && strlen(name) == n && memcmp(text, name, n) == 0;
+}
 
 /* An array of the given kinds of elements; NULL in *out if the key is absent. */
 static jsc_status get_array(const struct source *s, const char *key, bool strings, const struct gguf_value **out, jsc_error *error)
@@ -32,6 +39,12 @@ static enum gguf_token_type type_of(const struct source *s, size_t id)
     return (enum gguf_token_type)type;
 }
 
+/* Phi-3's added tokens swallow the white space behind them, all but these three; the file does not say so. */
+static bool strips_right(const struct source *s, const char *text, size_t n)
+{
+    return s->phi3 && !equals(text, n, "<unk>") && !equals(text, n, "<s>") && !equals(text, n, "<|endoftext|>");
+}
+
 static jsc_status add_token(struct source *s, size_t id, const char *text, size_t n, jsc_error *error)
 {
     jsc_status status = JSC_OK;
@@ -40,7 +53,7 @@ static jsc_status add_token(struct source *s, size_t id, const char *text, size_
     const bool added = type == TYPE_UNKNOWN || type == TYPE_CONTROL || type == TYPE_USER;
     TRY(tokenizer_set_text(s->tok, (int32_t)id, text, n, type == TYPE_NORMAL ? usual : TOKEN_RAW, type == TYPE_BYTE, error));
     if (added && n > 0 && s->tok->refusal == NULL) { /* raw text that is cut off before anything else */
-        const struct added_token token = {.id = (int32_t)id};
+        const struct added_token token = {.id = (int32_t)id, .rstrip = strips_right(s, text, n)};
         TRY(tokenizer_add_added(s->tok, text, n, &token, error));
     }
     if (type == TYPE_UNUSED || n == 0)
@@ -154,13 +167,14 @@ done:
     return status;
 }
 
-static jsc_status set_up_llama(struct source *s, bool *adds_bos, jsc_error *error)
+/* The whole text is one piece: ' ' becomes U+2581, characters that are no tokens become bytes. */
+static jsc_status set_up_sentence_piece(struct source *s, bool *adds_bos, jsc_error *error)
 {
     static const char mark[] = "\xe2\x96\x81"; /* U+2581 */
     jsc_status status = JSC_OK;
-    bool prefix_space = true;
+    bool prefix_space = s->scored;
     pcre2_code *space = NULL;
-    TRY(read_scores(s, error));
+    TRY(s->scored ? read_scores(s, error) : read_merges(s, error));
     TRY(gguf_get_bool(s->gguf, "tokenizer.ggml.add_space_prefix", &prefix_space, NULL, error));
     if (prefix_space)
         TRY(tokenizer_add_normalizer(s->tok, NORMALIZE_PREPEND, mark, 3, error));
@@ -168,7 +182,7 @@ static jsc_status set_up_llama(struct source *s, bool *adds_bos, jsc_error *erro
     TRY(tokenizer_add_normalizer(s->tok, NORMALIZE_REPLACE, mark, 3, error));
     s->tok->normalizers[s->tok->n_normalizers - 1].pattern = space;
     space = NULL;
-    s->tok->kind = BPE_BY_SCORE;
+    s->tok->kind = s->scored ? BPE_BY_SCORE : BPE_BY_RANK;
     s->tok->byte_fallback = true;
     *adds_bos = true;
 done:
@@ -236,17 +250,12 @@ done:
     return status;
 }
 
-static bool equals(const char *text, size_t n, const char *name)
-{
-    return text != NULL && strlen(name) == n && memcmp(text, name, n) == 0;
-}
-
 jsc_status tokenizer_from_gguf(const struct gguf *gguf, size_t rows, struct tokenizer **out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     struct source s = {.gguf = gguf};
-    const char *model = NULL, *pre = NULL;
-    size_t model_n = 0, pre_n = 0;
+    const char *model = NULL, *pre = NULL, *architecture = NULL;
+    size_t model_n = 0, pre_n = 0, architecture_n = 0;
     bool adds_bos = false;
     jsc_error why = {0};
     TRY(tokenizer_new(gguf->path, rows, &s.tok, error));
@@ -254,7 +263,10 @@ jsc_status tokenizer_from_gguf(const struct gguf *gguf, size_t rows, struct toke
     TRY(gguf_get_string(gguf, "tokenizer.ggml.pre", &pre, &pre_n, NULL, error));
     TRY(get_array(&s, "tokenizer.ggml.tokens", true, &s.tokens, error));
     TRY(get_array(&s, "tokenizer.ggml.token_type", false, &s.types, error));
-    s.sentence_piece = equals(model, model_n, "llama");
+    TRY(gguf_get_string(gguf, "general.architecture", &architecture, &architecture_n, NULL, error));
+    s.scored = equals(model, model_n, "llama");
+    s.sentence_piece = s.scored || equals(model, model_n, "gemma4");
+    s.phi3 = s.scored && equals(architecture, architecture_n, "phi3");
     s.other = !s.sentence_piece && !equals(model, model_n, "gpt2");
     if (model == NULL)
         TRY(tokenizer_refuse(s.tok, error, "tokenizer.ggml.model is absent"));
@@ -265,7 +277,7 @@ jsc_status tokenizer_from_gguf(const struct gguf *gguf, size_t rows, struct toke
     else {
         TRY(read_tokens(&s, error));
         if (s.sentence_piece)
-            TRY(tokenizer_absorb(s.tok, set_up_llama(&s, &adds_bos, &why), &why, error));
+            TRY(tokenizer_absorb(s.tok, set_up_sentence_piece(&s, &adds_bos, &why), &why, error));
         else if (!s.other)
             TRY(tokenizer_absorb(s.tok, set_up_gpt2(&s, pre, pre_n, &adds_bos, &why), &why, error));
     }
