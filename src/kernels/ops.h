@@ -80,6 +80,7 @@ struct weight_part {
     const int32_t *row_of; /* NULL, or [n]: row r of the part is stored row row_of[r] (Llama's q and k in GGUF) */
     double scale;          /* multiplies every element; 1 normally */
     bool transposed;       /* stored as [k][n] (gpt2); then row_of is NULL and row_bytes is of a row of n elements */
+    bool mapped;           /* bytes lie in a file mapped read-only: pages that were decoded are given back (mem_forget_mapped) */
     const char *name;      /* for errors */
 };
 /* Where row r of the part is stored. */

@@ -5,9 +5,10 @@
 #include <math.h>
 #include <string.h>
 
-#define TRANSPOSE_ROWS 16 /* stored rows at once: 64 bytes of each row that is written */
+#define TRANSPOSE_ROWS 16                /* stored rows at once: 64 bytes of each row that is written */
+#define FORGET_BYTES   ((size_t)4 << 20) /* of a mapped file that a thread reads before it gives their pages back */
 
-static bool row_is_finite(const float *row, size_t n)
+CPU_CLONES static bool row_is_finite(const float *row, size_t n)
 {
     const uint32_t exponent = 0x7f800000u;
     uint32_t any = 0;
@@ -62,14 +63,28 @@ static void decode_transposed(const struct weight_part *part, size_t k, size_t f
     }
 }
 
+void weight_decoded(const struct weight_part *part, size_t k, size_t first, size_t n)
+{
+    const bool in_order = !part->transposed && part->row_of == NULL;
+    if (part->mapped && in_order)
+        mem_forget_mapped((const char *)part->bytes + first * part->row_bytes, n * part->row_bytes);
+    else if (part->mapped && n == part->n)
+        mem_forget_mapped(part->bytes, (part->transposed ? k : n) * part->row_bytes);
+}
+
 void weight_decode(const struct weight_part *part, size_t k, size_t first, size_t n, float *strip, float *out, struct weight_bad *bad)
 {
+    size_t kept = first; /* rows from here on still hold their pages */
     if (part->transposed)
         decode_transposed(part, k, first, n, strip, out);
-    for (size_t r = 0; r < n; r++) {
+    for (size_t r = first; r < first + n; r++, out += k) {
         if (!part->transposed)
-            dtype_row_f32(part->type, (const char *)part->bytes + weight_part_row(part, first + r) * part->row_bytes, k, out + r * k);
-        finish_row(part, out + r * k, first + r, k, bad);
+            dtype_row_f32(part->type, (const char *)part->bytes + weight_part_row(part, r) * part->row_bytes, k, out);
+        finish_row(part, out, r, k, bad);
+        if ((r + 1 - kept) * part->row_bytes >= FORGET_BYTES) {
+            weight_decoded(part, k, kept, r + 1 - kept);
+            kept = r + 1;
+        }
     }
 }
 

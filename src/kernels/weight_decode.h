@@ -15,8 +15,10 @@ struct weight_bad {
 size_t weight_unit(const struct weight_part *part);
 /* Floats of scratch that decoding n rows at once takes. */
 size_t weight_strip(const struct weight_part *part, size_t n);
-/* Rows first .. first + n - 1 of the part into out [n][k]; notes the first value that is not finite in bad, unless one is noted already. */
+/* Rows first .. first + n - 1 of the part into out [n][k]; gives back mapped pages where rows are stored in order; notes the first value that is not finite in bad, unless one is noted already. */
 void weight_decode(const struct weight_part *part, size_t k, size_t first, size_t n, float *strip, float *out, struct weight_bad *bad);
+/* Rows first .. first + n - 1 were decoded: their mapped pages go back; if the rows are not stored in order, only when n is the whole part. */
+void weight_decoded(const struct weight_part *part, size_t k, size_t first, size_t n);
 /* The one that stands first; workers that shared a part join what they found. */
 void weight_join(struct weight_bad *all, const struct weight_bad *other);
 /* JSC_E_NUMERIC: names the element as the file holds it. */

@@ -1,7 +1,7 @@
 /* dtype.c: element types of checkpoint files: sizes, and decoding to float bit for bit as the reference does.
  *
  * Block layouts: docs/formats.md. All products below are exact in float (an 11-bit half times a small integer), so at most one rounding
- * happens, in the addition or subtraction: fused multiply-add or not, every compiler gives the same bits. */
+ * happens, in the addition or subtraction: fused multiply-add or not, every compiler and instruction set gives the same bits. */
 #include "base_internal.h"
 
 #include <string.h>
@@ -30,16 +30,17 @@ static inline float float_of(uint32_t bits)
     return f;
 }
 
-/* Without branches and without denormal operands: the loop vectorises, and a host that flushes denormals gets the same values. */
+/* Without branches (masks, not choices, which gcc leaves scalar) and without denormal operands: the loop vectorises, and a host that flushes
+ * denormals gets the same values. */
 static inline float half_to_float(uint16_t half)
 {
     const uint32_t magnitude = (uint32_t)(half & 0x7fff) << 13, sign = (uint32_t)(half & 0x8000) << 16;
     const float small = float_of(magnitude + (113u << 23)) - float_of(113u << 23); /* exponent 0: m/1024 * 2^-14 */
     uint32_t small_bits;
     memcpy(&small_bits, &small, sizeof small_bits);
-    const uint32_t normal = magnitude + (112u << 23), special = magnitude + (224u << 23);
-    const uint32_t finite = magnitude < (1u << 23) ? small_bits : normal;
-    return float_of(sign | (magnitude >= (31u << 23) ? special : finite));
+    const uint32_t is_small = 0u - (uint32_t)(magnitude < 1u << 23), is_special = 0u - (uint32_t)(magnitude >= 31u << 23);
+    const uint32_t normal = magnitude + (112u << 23) + (is_special & 112u << 23);
+    return float_of(sign | (small_bits & is_small) | (normal & ~is_small));
 }
 
 static inline float load_half(const unsigned char *p)
@@ -47,12 +48,12 @@ static inline float load_half(const unsigned char *p)
     return half_to_float(load_u16(p));
 }
 
-static void row_f32(const unsigned char *src, size_t n, float *out)
+static void row_f32(const unsigned char *restrict src, size_t n, float *restrict out)
 {
     memcpy(out, src, n * sizeof *out);
 }
 
-static void row_f64(const unsigned char *src, size_t n, float *out)
+static void row_f64(const unsigned char *restrict src, size_t n, float *restrict out)
 {
     for (size_t i = 0; i < n; i++) {
         double v;
@@ -61,13 +62,13 @@ static void row_f64(const unsigned char *src, size_t n, float *out)
     }
 }
 
-static void row_f16(const unsigned char *src, size_t n, float *out)
+CPU_CLONES static void row_f16(const unsigned char *restrict src, size_t n, float *restrict out)
 {
     for (size_t i = 0; i < n; i++)
         out[i] = half_to_float(load_u16(src + 2 * i));
 }
 
-static void row_bf16(const unsigned char *src, size_t n, float *out)
+static void row_bf16(const unsigned char *restrict src, size_t n, float *restrict out)
 {
     for (size_t i = 0; i < n; i++)
         out[i] = float_of((uint32_t)load_u16(src + 2 * i) << 16);
@@ -75,7 +76,7 @@ static void row_bf16(const unsigned char *src, size_t n, float *out)
 
 /* ---- blocks of 32 -------------------------------------------------------------------------------------------------------- */
 
-static void row_q4_0(const unsigned char *b, size_t n, float *out)
+CPU_CLONES static void row_q4_0(const unsigned char *restrict b, size_t n, float *restrict out)
 {
     for (size_t k = 0; k < n; k += QK, b += 18, out += QK) {
         const float d = load_half(b);
@@ -86,7 +87,7 @@ static void row_q4_0(const unsigned char *b, size_t n, float *out)
     }
 }
 
-static void row_q4_1(const unsigned char *b, size_t n, float *out)
+CPU_CLONES static void row_q4_1(const unsigned char *restrict b, size_t n, float *restrict out)
 {
     for (size_t k = 0; k < n; k += QK, b += 20, out += QK) {
         const float d = load_half(b), m = load_half(b + 2);
@@ -97,7 +98,7 @@ static void row_q4_1(const unsigned char *b, size_t n, float *out)
     }
 }
 
-static void row_q5_0(const unsigned char *b, size_t n, float *out)
+CPU_CLONES static void row_q5_0(const unsigned char *restrict b, size_t n, float *restrict out)
 {
     for (size_t k = 0; k < n; k += QK, b += 22, out += QK) {
         const float d = load_half(b);
@@ -109,7 +110,7 @@ static void row_q5_0(const unsigned char *b, size_t n, float *out)
     }
 }
 
-static void row_q5_1(const unsigned char *b, size_t n, float *out)
+CPU_CLONES static void row_q5_1(const unsigned char *restrict b, size_t n, float *restrict out)
 {
     for (size_t k = 0; k < n; k += QK, b += 24, out += QK) {
         const float d = load_half(b), m = load_half(b + 2);
@@ -121,7 +122,7 @@ static void row_q5_1(const unsigned char *b, size_t n, float *out)
     }
 }
 
-static void row_q8_0(const unsigned char *b, size_t n, float *out)
+static void row_q8_0(const unsigned char *restrict b, size_t n, float *restrict out)
 {
     for (size_t k = 0; k < n; k += QK, b += 34, out += QK) {
         const float d = load_half(b);
@@ -130,7 +131,7 @@ static void row_q8_0(const unsigned char *b, size_t n, float *out)
     }
 }
 
-static void row_iq4_nl(const unsigned char *b, size_t n, float *out)
+static void row_iq4_nl(const unsigned char *restrict b, size_t n, float *restrict out)
 {
     static const float level[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
     for (size_t k = 0; k < n; k += QK, b += 18, out += QK) {
@@ -144,27 +145,38 @@ static void row_iq4_nl(const unsigned char *b, size_t n, float *out)
 
 /* ---- blocks of 256 ("K") ------------------------------------------------------------------------------------------------- */
 
-static void row_q2_k(const unsigned char *b, size_t n, float *out)
+/* The 2-bit numbers of Q2_K and Q3_K and the upper bits of Q6_K: the j-th 16 of the 256 elements share 16 bytes with three others. */
+static inline const unsigned char *quarter(const unsigned char *b, int j, int *shift)
+{
+    *shift = 2 * (j % 8 / 2);
+    return b + 32 * (j / 8) + 16 * (j % 2);
+}
+
+CPU_CLONES static void row_q2_k(const unsigned char *restrict b, size_t n, float *restrict out)
 {
     for (size_t k = 0; k < n; k += QKK, b += 84, out += QKK) {
         const float d = load_half(b + 80), m = load_half(b + 82);
-        for (int i = 0; i < QKK; i++) {
-            const int s = b[i / 16], q = b[16 + 32 * (i / 128) + i % 32] >> 2 * (i % 128 / 32) & 3;
-            out[i] = d * (float)(s & 15) * (float)q - m * (float)(s >> 4);
+        for (int j = 0; j < 16; j++) {
+            int shift;
+            const unsigned char *q = quarter(b + 16, j, &shift);
+            const float ds = d * (float)(b[j] & 15), ms = m * (float)(b[j] >> 4);
+            for (int i = 0; i < 16; i++)
+                out[16 * j + i] = ds * (float)(q[i] >> shift & 3) - ms;
         }
     }
 }
 
-static void row_q3_k(const unsigned char *b, size_t n, float *out)
+CPU_CLONES static void row_q3_k(const unsigned char *restrict b, size_t n, float *restrict out)
 {
     for (size_t k = 0; k < n; k += QKK, b += 110, out += QKK) {
         const float d = load_half(b + 108);
         for (int j = 0; j < 16; j++) {
+            int shift;
+            const unsigned char *q = quarter(b + 32, j, &shift), *high = b + 16 * (j % 2);
             const int s = (b[96 + j % 8] >> 4 * (j / 8) & 15) | (b[104 + j % 4] >> 2 * (j / 4) & 3) << 4;
-            for (int i = 16 * j; i < 16 * j + 16; i++) {
-                const int q = b[32 + 32 * (i / 128) + i % 32] >> 2 * (i % 128 / 32) & 3, high = b[i % 32] >> (i / 32) & 1;
-                out[i] = d * (float)(s - 32) * (float)(q - (high ? 0 : 4));
-            }
+            const float ds = d * (float)(s - 32);
+            for (int i = 0; i < 16; i++)
+                out[16 * j + i] = ds * (float)((q[i] >> shift & 3) + 4 * (high[i] >> j / 2 & 1) - 4);
         }
     }
 }
@@ -176,7 +188,7 @@ static inline void scale_min(const unsigned char *c, int j, int *s, int *m)
     *m = j < 4 ? c[j + 4] & 63 : c[j + 4] >> 4 | (c[j] >> 6) << 4;
 }
 
-static void row_q4_k(const unsigned char *b, size_t n, float *out)
+static void row_q4_k(const unsigned char *restrict b, size_t n, float *restrict out)
 {
     for (size_t k = 0; k < n; k += QKK, b += 144, out += QKK) {
         const float d = load_half(b), dm = load_half(b + 2);
@@ -190,7 +202,7 @@ static void row_q4_k(const unsigned char *b, size_t n, float *out)
     }
 }
 
-static void row_q5_k(const unsigned char *b, size_t n, float *out)
+static void row_q5_k(const unsigned char *restrict b, size_t n, float *restrict out)
 {
     for (size_t k = 0; k < n; k += QKK, b += 176, out += QKK) {
         const float d = load_half(b), dm = load_half(b + 2);
@@ -206,17 +218,16 @@ static void row_q5_k(const unsigned char *b, size_t n, float *out)
     }
 }
 
-static void row_q6_k(const unsigned char *b, size_t n, float *out)
+CPU_CLONES static void row_q6_k(const unsigned char *restrict b, size_t n, float *restrict out)
 {
     for (size_t k = 0; k < n; k += QKK, b += 210, out += QKK) {
         const float d = load_half(b + 208);
         for (int j = 0; j < 16; j++) {
+            int shift;
+            const unsigned char *high = quarter(b + 128, j, &shift), *low = b + 64 * (j / 8) + 16 * (j % 4);
             const float ds = d * (float)(signed char)b[192 + j];
-            for (int i = 16 * j; i < 16 * j + 16; i++) {
-                const int low = b[64 * (i / 128) + i % 64] >> 4 * (i % 128 / 64) & 15;
-                const int high = b[128 + 32 * (i / 128) + i % 32] >> 2 * (i % 128 / 32) & 3;
-                out[i] = ds * (float)((low | high << 4) - 32);
-            }
+            for (int i = 0; i < 16; i++)
+                out[16 * j + i] = ds * (float)(((low[i] >> 4 * (j % 8 / 4) & 15) | (high[i] >> shift & 3) << 4) - 32);
         }
     }
 }

@@ -95,6 +95,7 @@ struct tensor {
     const char *name;
     enum dtype type;
     bool known_type;        /* false: legal in the file but not a weight type (I64, BOOL, Q8_K ...): type_name tells */
+    bool mapped;            /* bytes are in a mapping (struct file): decoded pages may be given back */
     const char *type_name;
     int rank;
     uint64_t shape[TENSOR_RANK_MAX]; /* slowest first in both formats: a linear layer is [out, in] */

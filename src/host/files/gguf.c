@@ -242,6 +242,7 @@ static jsc_status read_tensor(struct part *p, struct tensor *t, uint64_t *offset
         FAIL(JSC_E_FORMAT, "%s: a tensor name is not text: \"%.*s\"", p->c.path, (int)n, (const char *)bytes);
     TRY(tensor_set_string(p->set, (const char *)bytes, n, &t->name, error));
     t->file = p->c.path;
+    t->mapped = p->file->mapped;
     TRY(read_shape(p, t, error));
     TRY(take(&p->c, sizeof own, &own, t->name, error));
     if (own != *offset)

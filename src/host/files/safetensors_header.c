@@ -266,6 +266,7 @@ static jsc_status read_entries(struct header *h, jsc_error *error)
         struct tensor *t = &h->tensors[h->n];
         t->name = h->names;
         t->file = h->file->path;
+        t->mapped = h->file->mapped;
         TRY(read_entry(h, t, &h->extents[h->n], error));
         h->names += length + 1;
         h->n++;

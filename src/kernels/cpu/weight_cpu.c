@@ -6,10 +6,14 @@
 #include "cpu_internal.h"
 #include "weight_decode.h"
 
+#define SHARE_ELEMENTS ((size_t)1 << 16) /* of a thread at least: less takes no longer than waking it */
+
 /* Each thread takes rows that follow each other. */
-static jsc_status decode_part(const struct weight_part *part, size_t k, int threads, float *out, jsc_error *error)
+static jsc_status decode_part(const struct weight_part *part, size_t k, int most_threads, float *out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
+    const size_t worth = part->n * k / SHARE_ELEMENTS + 1;
+    const int threads = worth < (size_t)most_threads ? (int)worth : most_threads;
     const size_t unit = weight_unit(part), share = round_up((part->n + (size_t)threads - 1) / (size_t)threads, unit);
     const size_t strip = weight_strip(part, share);
     struct weight_bad bad = {0};
@@ -27,6 +31,7 @@ static jsc_status decode_part(const struct weight_part *part, size_t k, int thre
 #pragma omp critical(jsc_weight_bad)
         weight_join(&bad, &own);
     }
+    weight_decoded(part, k, 0, part->n);
     if (bad.found)
         TRY(weight_refuse(part, &bad, error));
 done:

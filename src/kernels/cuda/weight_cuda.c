@@ -193,6 +193,7 @@ static jsc_status load_piece(struct loader *l, const struct weight_part *part, s
 
     TRY(cuda_check(cudaEventSynchronize(l->sent[l->turn]), "loading a weight", error)); /* the buffer is free again */
     decode_piece(&piece, l->threads, l->strips, &bad, &has_low);
+    weight_decoded(part, k, first, n);
     if (bad.found)
         TRY(weight_refuse(part, &bad, error));
     TRY(cuda_check(cudaMemcpyAsync((char *)l->w->w + at, buffer, n * k * size, cudaMemcpyHostToDevice, l->stream), "loading a weight",
@@ -215,6 +216,7 @@ static jsc_status load_parts(struct loader *l, const struct weight_part *parts, 
     for (const struct weight_part *part = parts; part < parts + n_parts; part++) {
         for (size_t first = 0; first < part->n; first += l->rows)
             TRY(load_piece(l, part, row0, first, part->n - first < l->rows ? part->n - first : l->rows, error));
+        weight_decoded(part, l->w->base.k, 0, part->n);
         row0 += part->n;
     }
     TRY(cuda_check(cudaStreamSynchronize(l->stream), "loading a weight", error));
