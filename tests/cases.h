@@ -51,6 +51,7 @@ struct op_case {
     int V, n;        /* rows of the head; tokens or terms used of it (fisher, head_vjp) */
     int slab;        /* right-hand sides at once out of B; 0: all */
     double cap;      /* 0: none */
+    double scale;    /* attention: of scores; 0: 1/sqrt(h) */
     enum norm_kind norm;
     enum act_kind act;
     enum rope_layout rope;
@@ -59,12 +60,14 @@ struct op_case {
     bool gated, bias, accumulate, slope, real;
     bool own, one_part; /* part_norm: weights of each head's own; one part over all heads */
     bool apart;         /* G is an array of its own where it may be R */
+    bool turned;        /* the second part of a weight is stored [k][n] and scaled */
 };
 
 static const struct op_case op_cases[] = {
     {OP_EMBED, "one row", .T = 1, .d = 1, .V = 3},
     {OP_EMBED, "odd width", .T = 9, .d = 33, .V = 17},
     {OP_EMBED, "wide", .T = 3, .d = 2056, .V = 7},
+    {OP_EMBED, "turned", .T = 9, .d = 33, .V = 17, .turned = true},
     {OP_EMBED, "smollm2", .T = 128, .d = 576, .V = 4096, .real = true},
 
     {OP_NORM, "one element", .T = 1, .d = 1},
@@ -96,6 +99,8 @@ static const struct op_case op_cases[] = {
     {OP_MATMUL, "few rows, three lanes wide", .T = 23, .d = 403, .f = 77},
     {OP_MATMUL, "few rows, two strips, adds", .T = 33, .d = 96, .f = 130, .accumulate = true},
     {OP_MATMUL, "few rows, the most", .S = 4, .T = 24, .d = 97, .f = 9, .bias = true},
+    {OP_MATMUL, "turned", .T = 9, .d = 40, .f = 33, .turned = true},
+    {OP_MATMUL, "turned, bias, accumulate", .T = 130, .d = 65, .f = 48, .bias = true, .accumulate = true, .turned = true},
     {OP_MATMUL, "smollm2 qkv", .T = 23, .d = 576, .f = 960, .real = true},
     {OP_MATMUL, "smollm2 o", .T = 23, .d = 576, .f = 576, .accumulate = true, .real = true},
     {OP_MATMUL, "smollm2 up", .T = 23, .d = 576, .f = 3072, .real = true},
@@ -129,6 +134,15 @@ static const struct op_case op_cases[] = {
     {OP_ROPE, "interleaved", .T = 6, .H = 2, .K = 2, .h = 16, .rot = 16, .rope = ROPE_INTERLEAVED},
     {OP_ROPE, "interleaved, part", .S = 2, .T = 3, .H = 2, .K = 1, .h = 9, .rot = 6, .rope = ROPE_INTERLEAVED},
     {OP_ROPE, "part, vectors", .S = 2, .T = 3, .H = 2, .K = 1, .h = 32, .rot = 16},
+    {OP_ROPE, "h = 8, interleaved, half of it", .S = 2, .T = 5, .H = 4, .K = 2, .h = 8, .rot = 4, .rope = ROPE_INTERLEAVED},
+    {OP_ROPE, "h = 12", .T = 9, .H = 4, .K = 2, .h = 12, .rot = 12},
+    {OP_ROPE, "h = 20, ten turned", .T = 5, .H = 2, .K = 1, .h = 20, .rot = 10},
+    {OP_ROPE, "h = 20, ten turned, interleaved", .T = 5, .H = 2, .K = 1, .h = 20, .rot = 10, .rope = ROPE_INTERLEAVED},
+    {OP_ROPE, "h = 64, a quarter", .T = 5, .H = 3, .K = 3, .h = 64, .rot = 16},
+    {OP_ROPE, "h = 80, 32 turned", .S = 2, .T = 3, .H = 2, .K = 2, .h = 80, .rot = 32},
+    {OP_ROPE, "h = 96", .T = 4, .H = 2, .K = 2, .h = 96, .rot = 96},
+    {OP_ROPE, "h = 128, half, interleaved", .T = 4, .H = 4, .K = 2, .h = 128, .rot = 64, .rope = ROPE_INTERLEAVED},
+    {OP_ROPE, "h = 256, K = 1", .T = 3, .H = 4, .K = 1, .h = 256, .rot = 256},
     {OP_ROPE, "smollm2", .T = 128, .H = 9, .K = 3, .h = 64, .rot = 64, .real = true},
 
     {OP_ATTENTION, "one token", .T = 1, .H = 1, .K = 1, .h = 1},
@@ -143,6 +157,14 @@ static const struct op_case op_cases[] = {
     {OP_ATTENTION, "long, window", .T = 203, .H = 2, .K = 2, .h = 8, .window = 37},
     {OP_ATTENTION, "h = 128, group of 3", .S = 2, .T = 70, .H = 3, .K = 1, .h = 128},
     {OP_ATTENTION, "h = 200, window, cap", .T = 133, .H = 2, .K = 2, .h = 200, .window = 80, .cap = 2.0},
+    {OP_ATTENTION, "h = 12, K = 1, window, cap", .S = 2, .T = 20, .H = 3, .K = 1, .h = 12, .window = 6, .cap = 1.5},
+    {OP_ATTENTION, "h = 20, scores unscaled", .T = 17, .H = 4, .K = 2, .h = 20, .scale = 1.0},
+    {OP_ATTENTION, "h = 16, scaled by 1/64", .T = 18, .H = 2, .K = 2, .h = 16, .scale = 0.015625},
+    {OP_ATTENTION, "h = 64, K = H, window, cap", .T = 70, .H = 2, .K = 2, .h = 64, .window = 20, .cap = 2.0},
+    {OP_ATTENTION, "h = 80, K = H", .T = 40, .H = 2, .K = 2, .h = 80},
+    {OP_ATTENTION, "h = 96, window", .T = 70, .H = 2, .K = 1, .h = 96, .window = 33},
+    {OP_ATTENTION, "h = 256, K = 1, window", .T = 67, .H = 4, .K = 1, .h = 256, .window = 21},
+    {OP_ATTENTION, "h = 256, cap, window", .T = 40, .H = 2, .K = 1, .h = 256, .window = 9, .cap = 2.0},
     {OP_ATTENTION, "smollm2", .T = 23, .H = 9, .K = 3, .h = 64, .real = true},
     {OP_ATTENTION, "smollm2, long", .T = 128, .H = 9, .K = 3, .h = 64, .real = true},
 
@@ -156,6 +178,9 @@ static const struct op_case op_cases[] = {
     {OP_GATE, "plain gelu erf", .T = 3, .f = 64, .act = ACT_GELU_ERF},
     {OP_GATE, "plain relu", .T = 1, .f = 9, .act = ACT_RELU},
     {OP_GATE, "silu, vectors", .T = 3, .f = 1028, .gated = true},
+    {OP_GATE, "gelu tanh, vectors", .T = 3, .f = 264, .gated = true, .act = ACT_GELU_TANH},
+    {OP_GATE, "plain gelu tanh, vectors", .T = 3, .f = 3072, .act = ACT_GELU_TANH},
+    {OP_GATE, "plain relu, vectors", .T = 3, .f = 264, .act = ACT_RELU},
     {OP_GATE, "smollm2", .T = 128, .f = 1536, .gated = true, .real = true},
 
     {OP_ADD, "one element", .T = 1, .d = 1},
@@ -168,6 +193,7 @@ static const struct op_case op_cases[] = {
     {OP_HEAD_VJP, "wide", .B = 3, .d = 2056, .V = 12, .n = 3},
     {OP_HEAD_VJP, "several segments", .B = 9, .d = 33, .V = 40, .n = 300},
     {OP_HEAD_VJP, "longer than a launch", .B = 3, .d = 8, .V = 9, .n = 24000},
+    {OP_HEAD_VJP, "turned", .B = 3, .d = 33, .V = 20, .n = 9, .turned = true},
     {OP_HEAD_VJP, "smollm2, log-probability", .B = 4, .d = 576, .V = 4096, .n = 4096, .real = true},
 
     {OP_MATMUL_VJP, "1 x 1 x 1", .T = 1, .B = 1, .d = 1, .f = 1},
@@ -178,6 +204,8 @@ static const struct op_case op_cases[] = {
     {OP_MATMUL_VJP, "many rows, just over tiles", .T = 13, .B = 11, .d = 49, .f = 97},
     {OP_MATMUL_VJP, "slabs, the last one short", .T = 5, .B = 7, .d = 33, .f = 40, .slab = 3},
     {OP_MATMUL_VJP, "slabs, sequences", .S = 2, .T = 3, .B = 4, .d = 24, .f = 19, .slab = 2},
+    {OP_MATMUL_VJP, "turned", .T = 5, .B = 3, .d = 40, .f = 33, .turned = true},
+    {OP_MATMUL_VJP, "turned, accumulate", .T = 13, .B = 11, .d = 65, .f = 48, .accumulate = true, .turned = true},
     {OP_MATMUL_VJP, "smollm2 qkv", .T = 23, .B = 64, .d = 576, .f = 960, .real = true},
     {OP_MATMUL_VJP, "smollm2 up", .T = 23, .B = 64, .d = 576, .f = 3072, .real = true},
     {OP_MATMUL_VJP, "smollm2 down", .T = 23, .B = 64, .d = 1536, .f = 576, .real = true},
@@ -267,6 +295,8 @@ static const struct op_case op_cases[] = {
     {OP_MLP_COLLAPSE, "full, plain, layer", .T = 3, .B = 3, .d = 24, .f = 40, .form = MLP_FULL, .norm = NORM_LAYER},
     {OP_MLP_COLLAPSE, "half, many tokens", .T = 70, .B = 2, .d = 24, .f = 40, .form = MLP_HALF, .gated = true},
     {OP_MLP_COLLAPSE, "full, many tokens", .T = 70, .B = 2, .d = 24, .f = 40, .form = MLP_FULL, .gated = true},
+    {OP_MLP_COLLAPSE, "half, turned", .T = 3, .B = 5, .d = 24, .f = 33, .form = MLP_HALF, .gated = true, .turned = true},
+    {OP_MLP_COLLAPSE, "full, plain, layer, turned", .T = 3, .B = 3, .d = 24, .f = 40, .form = MLP_FULL, .norm = NORM_LAYER, .turned = true},
     {OP_MLP_COLLAPSE, "smollm2, half", .T = 8, .B = 64, .d = 576, .f = 1536, .form = MLP_HALF, .gated = true, .real = true},
     {OP_MLP_COLLAPSE, "smollm2, full", .T = 8, .B = 576, .d = 576, .f = 1536, .form = MLP_FULL, .gated = true, .real = true},
 
@@ -307,9 +337,24 @@ static const struct op_case op_cases[] = {
     {OP_ATTENTION_VJP, "T = 70, h = 256, cap, window", .T = 70, .B = 2, .H = 2, .K = 1, .h = 256, .window = 50, .cap = 2.0},
     {OP_ATTENTION_VJP, "T = 66, h = 200", .T = 66, .B = 2, .H = 2, .K = 1, .h = 200},
     {OP_ATTENTION_VJP, "top, h = 64", .S = 2, .T = 40, .B = 3, .H = 4, .K = 1, .h = 64, .live = LIVE_TOP},
+    {OP_ATTENTION_VJP, "h = 12, K = 1, window, cap", .S = 2, .T = 20, .B = 3, .H = 3, .K = 1, .h = 12, .window = 6, .cap = 1.5},
+    {OP_ATTENTION_VJP, "h = 12, top, window, cap", .S = 2, .T = 20, .B = 3, .H = 4, .K = 2, .h = 12, .window = 6, .cap = 1.5, .live = LIVE_TOP},
+    {OP_ATTENTION_VJP, "h = 20, scores unscaled", .T = 17, .B = 3, .H = 4, .K = 2, .h = 20, .scale = 1.0},
+    {OP_ATTENTION_VJP, "h = 16, scaled by 1/64", .T = 18, .B = 2, .H = 2, .K = 2, .h = 16, .scale = 0.015625},
+    {OP_ATTENTION_VJP, "h = 64, K = H, window, cap", .T = 70, .B = 2, .H = 2, .K = 2, .h = 64, .window = 20, .cap = 2.0},
+    {OP_ATTENTION_VJP, "h = 80, K = H, last", .T = 40, .B = 3, .H = 2, .K = 2, .h = 80, .live = LIVE_LAST},
+    {OP_ATTENTION_VJP, "h = 80, T = 130, cap, window", .T = 130, .B = 2, .H = 2, .K = 1, .h = 80, .window = 60, .cap = 2.0},
+    {OP_ATTENTION_VJP, "h = 80, top", .S = 2, .T = 20, .B = 3, .H = 2, .K = 2, .h = 80, .live = LIVE_TOP},
+    {OP_ATTENTION_VJP, "h = 96, T = 40, window, cap", .T = 40, .B = 2, .H = 2, .K = 1, .h = 96, .window = 13, .cap = 2.0},
+    {OP_ATTENTION_VJP, "h = 96, top, K = 1", .T = 20, .B = 3, .H = 3, .K = 1, .h = 96, .live = LIVE_TOP},
+    {OP_ATTENTION_VJP, "h = 256, K = 1, window, last", .T = 67, .B = 2, .H = 4, .K = 1, .h = 256, .window = 21, .live = LIVE_LAST},
+    {OP_ATTENTION_VJP, "h = 256, top, window", .S = 2, .T = 20, .B = 3, .H = 4, .K = 1, .h = 256, .window = 9, .live = LIVE_TOP},
     {OP_ATTENTION_VJP, "smollm2", .T = 23, .B = 64, .H = 9, .K = 3, .h = 64, .real = true},
     {OP_ATTENTION_VJP, "smollm2, top", .T = 23, .B = 64, .H = 9, .K = 3, .h = 64, .live = LIVE_TOP, .real = true},
     {OP_ATTENTION_VJP, "smollm2, long", .T = 128, .B = 64, .H = 9, .K = 3, .h = 64, .real = true},
+    {OP_ATTENTION_VJP, "phi 2", .T = 23, .B = 64, .H = 32, .K = 32, .h = 80, .real = true},
+    {OP_ATTENTION_VJP, "qwen3 0.6b", .T = 23, .B = 64, .H = 16, .K = 8, .h = 128, .real = true},
+    {OP_ATTENTION_VJP, "gemma 3 1b", .T = 23, .B = 64, .H = 4, .K = 1, .h = 256, .window = 512, .real = true},
 
     {OP_ROPE_VJP, "one pair", .T = 1, .B = 1, .H = 1, .K = 1, .h = 2, .rot = 2},
     {OP_ROPE_VJP, "gqa", .T = 5, .B = 3, .H = 4, .K = 2, .h = 8, .rot = 8},
@@ -317,6 +362,15 @@ static const struct op_case op_cases[] = {
     {OP_ROPE_VJP, "interleaved, part", .S = 2, .T = 3, .B = 5, .H = 2, .K = 1, .h = 9, .rot = 6, .rope = ROPE_INTERLEAVED},
     {OP_ROPE_VJP, "vectors", .T = 3, .B = 4, .H = 3, .K = 1, .h = 16, .rot = 16},
     {OP_ROPE_VJP, "part, interleaved, vectors", .S = 2, .T = 3, .B = 3, .H = 2, .K = 1, .h = 32, .rot = 16, .rope = ROPE_INTERLEAVED},
+    {OP_ROPE_VJP, "h = 8, interleaved, half of it", .S = 2, .T = 5, .B = 3, .H = 4, .K = 2, .h = 8, .rot = 4, .rope = ROPE_INTERLEAVED},
+    {OP_ROPE_VJP, "h = 12", .T = 9, .B = 2, .H = 4, .K = 2, .h = 12, .rot = 12},
+    {OP_ROPE_VJP, "h = 20, ten turned", .T = 5, .B = 5, .H = 2, .K = 1, .h = 20, .rot = 10},
+    {OP_ROPE_VJP, "h = 20, ten turned, interleaved", .T = 5, .B = 3, .H = 2, .K = 1, .h = 20, .rot = 10, .rope = ROPE_INTERLEAVED},
+    {OP_ROPE_VJP, "h = 64, a quarter", .T = 5, .B = 2, .H = 3, .K = 3, .h = 64, .rot = 16},
+    {OP_ROPE_VJP, "h = 80, 32 turned", .S = 2, .T = 3, .B = 4, .H = 2, .K = 2, .h = 80, .rot = 32},
+    {OP_ROPE_VJP, "h = 96", .T = 4, .B = 2, .H = 2, .K = 2, .h = 96, .rot = 96},
+    {OP_ROPE_VJP, "h = 128, half, interleaved", .T = 4, .B = 3, .H = 4, .K = 2, .h = 128, .rot = 64, .rope = ROPE_INTERLEAVED},
+    {OP_ROPE_VJP, "h = 256, K = 1", .T = 3, .B = 5, .H = 4, .K = 1, .h = 256, .rot = 256},
     {OP_ROPE_VJP, "smollm2", .T = 23, .B = 64, .H = 9, .K = 3, .h = 64, .rot = 64, .real = true},
 
     {OP_SCATTER, "one row", .T = 1, .B = 1, .d = 3, .live = LIVE_TOP},

@@ -54,7 +54,9 @@ struct rig {
     int n_buffers;
     struct jsc_weight *weights[8];
     int n_weights;
-    bool rounds; /* set by the caller: cotangents that come in and weights of USE_VJP are rounded to bfloat16, as fast precision keeps them */
+    bool turned; /* rig_weight stores the second part [k][n], twice as large as wanted, with a scale of 0.5 */
+    bool
+        rounds; /* set by the caller: cotangents that come in and weights of USE_VJP are rounded to bfloat16, as fast precision keeps them */
 };
 void rig_open(struct rig *rig, const struct jsc_ops *ops, int threads);
 void rig_close(struct rig *rig);

@@ -139,6 +139,7 @@ void run_take_doubles(struct op_run *run, const char *name, dptr p, size_t rows,
 void case_run(const struct op_case *c, struct rig *rig, int chunk, int b_first, int b_n, struct outputs *out)
 {
     struct op_run run = {.c = case_filled(c), .rig = rig, .chunk = chunk, .b_first = b_first, .b_n = b_n, .out = out};
+    rig->turned = c->turned;
     if (c->op <= OP_ADD)
         run_forward(&run);
     else if (c->op <= OP_SCATTER)

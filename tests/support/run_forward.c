@@ -113,7 +113,7 @@ static void run_attention(struct op_run *run)
     for (int s = 0; s < c->S; s += sequences) {
         const size_t first = (size_t)s * T;
         RUN(rig, attention, .S = sequences, .T = c->T, .H = c->H, .K = c->K, .h = c->h, .window = c->window,
-            .scale = 1.0 / sqrt((double)c->h), .cap = c->cap, .qkv = rig_at(rig, ROLE_REAL, qkv, first * W),
+            .scale = c->scale > 0.0 ? c->scale : 1.0 / sqrt((double)c->h), .cap = c->cap, .qkv = rig_at(rig, ROLE_REAL, qkv, first * W),
             .o = rig_at(rig, ROLE_REAL, o, first * H * h), .o_act = rig_at(rig, ROLE_ACT, o_act, first * H * h),
             .lse = rig_at(rig, ROLE_REAL, lse, first * H));
     }

@@ -336,7 +336,7 @@ static void run_attention_vjp(struct op_run *run)
     const struct op_case *c = &run->c;
     struct rig *rig = run->rig, exact;
     const size_t N = (size_t)c->S * (size_t)c->T, B = (size_t)run->b_n, H = (size_t)c->H, h = (size_t)c->h, W = (H + 2 * (size_t)c->K) * h;
-    const double *qkv_host = data(1, N * W, 1.5), scale = 1.0 / sqrt((double)c->h);
+    const double *qkv_host = data(1, N * W, 1.5), scale = c->scale > 0.0 ? c->scale : 1.0 / sqrt((double)c->h);
     double *o_host = new_doubles(N * H * h), *lse_host = new_doubles(N * H), *dout_host = attention_cotangents(run, H * h);
     int32_t pos[128];
     cr_assert(run->b_n <= 128);

@@ -181,13 +181,23 @@ dptr rig_at(const struct rig *rig, enum role role, dptr p, size_t elements)
     return p != NULL ? (char *)p + elements * rig->stream->size_of[role] : NULL;
 }
 
+/* x [n][k] as [k][n], doubled. Caller frees. */
+static double *turn(const double *x, size_t n, size_t k)
+{
+    double *out = new_doubles(n * k);
+    for (size_t r = 0; r < n; r++)
+        for (size_t c = 0; c < k; c++)
+            out[c * n + r] = 2.0 * x[r * k + c];
+    return out;
+}
+
 struct jsc_weight *rig_weight(struct rig *rig, int id, size_t n, size_t k, bool bias, unsigned uses)
 {
     const double *exact = data(id, n * k, 1.0 / sqrt((double)k));
     double *rounded = rig->rounds && (uses & USE_VJP) != 0 ? round_all(exact, n * k) : NULL;
     const double *values = rounded != NULL ? rounded : exact;
     const size_t first = n / 2;
-    const struct weight_part parts[2] = {
+    struct weight_part parts[2] = {
         {.bytes = values, .type = DTYPE_F64, .n = first, .row_bytes = k * sizeof *values, .scale = 1.0, .name = "first part"},
         {.bytes = values + first * k,
          .type = DTYPE_F64,
@@ -196,6 +206,11 @@ struct jsc_weight *rig_weight(struct rig *rig, int id, size_t n, size_t k, bool 
          .scale = 1.0,
          .name = "second part"},
     };
+    double *turned = rig->turned ? turn(values + first * k, n - first, k) : NULL;
+    if (turned != NULL) {
+        parts[1].bytes = turned, parts[1].row_bytes = (n - first) * sizeof *turned;
+        parts[1].transposed = true, parts[1].scale = 0.5;
+    }
     const bool one = first == 0;
     cr_assert(rig->n_weights < (int)(sizeof rig->weights / sizeof *rig->weights));
     struct jsc_weight *weight = NULL;
@@ -205,6 +220,7 @@ struct jsc_weight *rig_weight(struct rig *rig, int id, size_t n, size_t k, bool 
            "weight_make");
     rig->weights[rig->n_weights++] = weight;
     free(rounded);
+    free(turned);
     return weight;
 }
 

@@ -9,8 +9,7 @@
  * of the forward run in double, <xhat, g> in float (at most 16 terms a thread where xhat is kept, then a tree). */
 #include "rows.cuh"
 
-/* Teams for a width: the least that holds it in one piece a thread; kept in up to two pieces of 512 threads. */
-#define WIDTH_KEPT 8192
+#define WIDTH_KEPT 8192 /* in two pieces of 512 threads */
 
 /* ---- forward --------------------------------------------------------------------------------------------------------------------- */
 
