@@ -63,13 +63,29 @@ static void decode_transposed(const struct weight_part *part, size_t k, size_t f
     }
 }
 
+/* Never past the last row's own bytes: what follows them may be no file. */
+static void forget_rows(const struct weight_part *part, size_t first, size_t n, size_t columns)
+{
+    size_t row = 0;
+    if (part->mapped && n > 0 && dtype_bytes(part->type, columns, &row))
+        mem_forget_mapped((const char *)part->bytes + first * part->row_bytes, (n - 1) * part->row_bytes + row);
+}
+
+/* Rows from the part's first byte on that it is made of. */
+static size_t stored_rows(const struct weight_part *part, size_t k)
+{
+    size_t rows = part->transposed ? k : 0;
+    for (size_t r = 0; r < part->n && part->row_of != NULL; r++)
+        rows = (size_t)part->row_of[r] >= rows ? (size_t)part->row_of[r] + 1 : rows;
+    return rows;
+}
+
 void weight_decoded(const struct weight_part *part, size_t k, size_t first, size_t n)
 {
-    const bool in_order = !part->transposed && part->row_of == NULL;
-    if (part->mapped && in_order)
-        mem_forget_mapped((const char *)part->bytes + first * part->row_bytes, n * part->row_bytes);
-    else if (part->mapped && n == part->n)
-        mem_forget_mapped(part->bytes, (part->transposed ? k : n) * part->row_bytes);
+    if (!part->transposed && part->row_of == NULL)
+        forget_rows(part, first, n, k);
+    else if (n == part->n)
+        forget_rows(part, 0, stored_rows(part, k), part->transposed ? n : k);
 }
 
 void weight_decode(const struct weight_part *part, size_t k, size_t first, size_t n, float *strip, float *out, struct weight_bad *bad)

