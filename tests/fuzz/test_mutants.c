@@ -104,7 +104,9 @@ static const struct kind {
     {"index", "model.safetensors.index.json", make_sharded, run_folder},
     {"config", "config.json", make_config, run_folder},
     {"gguf", "model.gguf", tiny_llama_gguf, run_gguf},
+    {"gguf_spm", "model.gguf", tiny_spm_gguf, run_gguf},
     {"tokenizer", "tokenizer.json", tiny_tokenizer, run_tokenizer},
+    {"tokenizer_spm", "tokenizer.json", tiny_spm_tokenizer, run_tokenizer},
 };
 
 static size_t peak_bytes(void)

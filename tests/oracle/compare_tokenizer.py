@@ -1,26 +1,30 @@
 #!/usr/bin/env python3
 """compare_tokenizer.py: jscopes' ids against the `tokenizers` package on thousands of texts (development only; not part of the tests).
 
-    compare_tokenizer.py --library build/release/libjscopes.so --model MODEL [--jscopes build/release/jscopes] [--random N] [FILE...]
+    compare_tokenizer.py --library build/release/libjscopes.so [--model MODEL]... [--jscopes build/release/jscopes] [--random N] [FILE...]
 
-MODEL is a GGUF file with the tokeniser of the default model (rebuilt here from its tokens and merges), or a folder with tokenizer.json. The
-texts: the hard strings of make_tokenizer.py, N random Unicode strings, every string in each FILE (JSON) or the file as a whole, the whole
-file again, this repository's sources, and a megabyte without a space of several kinds. With --jscopes the command line is asked as well
-(`jscopes tokenize --format json`), for some of them. Exits 1 if any id differs.
+MODEL is a tokenizer.json, a folder with one, or a GGUF file with the tokeniser of the default model (rebuilt here from its tokens and merges);
+without any, every kind of make_tokenizer_kinds.py. The texts for each: the hard strings of make_tokenizer.py, those about its added tokens, N
+random Unicode strings, this repository's sources, every string in each FILE (JSON), each FILE as a whole, and a megabyte without a space of
+several kinds. One line per model: texts compared, texts that differ, and the slowest megabyte. --verbose: a line per group. With --jscopes the
+command line is asked as well (`jscopes tokenize --format json`), for some texts. Exits 1 if any id differs.
 """
 import argparse
 import ctypes
-import glob
 import json
 import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 
+import numpy
+from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 import make_tokenizer
+import make_tokenizer_kinds
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -43,8 +47,10 @@ class Library:
     def __init__(self, path, model):
         self.lib, self.model, error = ctypes.CDLL(path), ctypes.c_void_p(), Error()
         options = OpenOptions(ctypes.sizeof(OpenOptions), without_weights=1)
+        begun = time.time()
         if self.lib.jsc_model_open(model.encode(), ctypes.byref(options), ctypes.byref(self.model), ctypes.byref(error)):
             sys.exit(error.text.decode())
+        self.seconds = time.time() - begun
 
     def ids(self, text):
         raw, tokens, error = text.encode(), ctypes.POINTER(Tokens)(), Error()
@@ -90,31 +96,58 @@ def without_spaces(n):
 
 
 class Comparison:
-    def __init__(self, library, reference):
-        self.library, self.reference, self.wrong = library, reference, 0
+    def __init__(self, library, reference, verbose):
+        self.library, self.reference, self.verbose = library, reference, verbose
+        self.texts = self.wrong = self.slowest = self.reference_slowest = 0
 
     def same(self, text):
         got, want = self.library.ids(text), self.reference.encode(text).ids
+        self.texts += 1
         if got != want:
             self.wrong += 1
-            if self.wrong <= 10:
+            if self.wrong <= 5:
                 print(f"  {ascii(text)[:200]}\n    jscopes    {str(got)[:200]}\n    reference  {str(want)[:200]}")
 
     def group(self, name, texts):
-        before, count = self.wrong, 0
+        before, count = self.wrong, self.texts
         for text in texts:
             self.same(text)
-            count += 1
-        print(f"{name:40} {count:7} texts {self.wrong - before:5} differ")
+        if self.verbose:
+            print(f"  {name:40} {self.texts - count:7} texts {self.wrong - before:5} differ")
 
-    def timed(self, name, text):
+    def megabyte(self, name, text):
         begun = time.time()
         got = self.library.ids(text)
         middle = time.time()
         want = self.reference.encode(text).ids
         end = time.time()
+        self.texts += 1
         self.wrong += got != want
-        print(f"{name:40} {len(text.encode()):7} bytes {'same' if got == want else 'DIFFER':>6}   {middle - begun:6.3f} s, reference {end - middle:6.3f} s")
+        self.slowest = max(self.slowest, middle - begun)
+        self.reference_slowest = max(self.reference_slowest, end - middle)
+        if self.verbose or got != want:
+            print(f"  {name:40} {len(text.encode()):7} bytes {'same' if got == want else 'DIFFER':>6}   {middle - begun:6.3f} s, reference {end - middle:6.3f} s")
+
+
+def make_folder(folder, tokenizer_json):
+    """A Llama of one layer around a tokeniser."""
+    rows = 1 + max([*tokenizer_json["model"]["vocab"].values(), *(t["id"] for t in tokenizer_json["added_tokens"])])
+    config = {"model_type": "llama", "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": rows,
+              "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "tie_word_embeddings": True}
+    square = numpy.eye(4, dtype=numpy.float32)
+    names = [f"self_attn.{x}_proj" for x in "qkvo"] + [f"mlp.{x}_proj" for x in ("gate", "up", "down")]
+    weights = {f"model.layers.0.{n}.weight": square for n in names}
+    weights |= {f"model.layers.0.{n}_layernorm.weight": square[0] for n in ("input", "post_attention")}
+    save_file(weights | {"model.norm.weight": square[0], "model.embed_tokens.weight": numpy.zeros((rows, 4), numpy.float32)}, f"{folder}/model.safetensors")
+    for name, value in {"config.json": config, "tokenizer.json": tokenizer_json}.items():
+        with open(f"{folder}/{name}", "w", encoding="utf-8") as f:
+            json.dump(value, f, ensure_ascii=False, indent=2)
+
+
+def sources():
+    root = os.path.join(HERE, "..", "..")
+    files = subprocess.run(["git", "-C", root, "ls-files", "*.c", "*.h", "*.py", "*.cu", "*.cpp", "*.md", "*.cmake", "*.json"], capture_output=True, text=True)
+    return [os.path.join(root, name) for name in files.stdout.split()]
 
 
 def command_line(program, model, text):
@@ -122,40 +155,62 @@ def command_line(program, model, text):
     return json.loads(out.stdout)["ids"] if out.returncode == 0 else out.stderr.decode().strip()
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--library", required=True)
-    p.add_argument("--model", required=True)
-    p.add_argument("--jscopes")
-    p.add_argument("--random", type=int, default=10000)
-    p.add_argument("files", nargs="*")
-    a = p.parse_args()
-    if os.path.isdir(a.model):
-        reference = Tokenizer.from_file(os.path.join(a.model, "tokenizer.json"))
-    else:
-        reference = make_tokenizer.default_model(a.model)
+def compare(a, name, path, reference, own):
+    library = Library(a.library, path)
     added = [t.content for t in reference.get_added_tokens_decoder().values()] or ["<s>"]
-    c = Comparison(Library(a.library, a.model), reference)
+    c = Comparison(library, reference, a.verbose)
     c.group("hard strings", make_tokenizer.HARD)
+    c.group("added tokens", own)
     c.group("random Unicode", random_texts(a.random, added))
-    sources = sorted(glob.glob(os.path.join(HERE, "..", "..", "**", "*.[chp]*"), recursive=True))
-    c.group("sources of this repository", (open(f, encoding="utf-8", errors="replace").read() for f in sources if os.path.isfile(f) and "/build/" not in f))
+    c.group("sources of this repository", (open(f, encoding="utf-8", errors="replace").read() for f in sources()))
     for file in a.files:
         text = open(file, encoding="utf-8").read()
         if file.endswith(".json"):
             c.group(os.path.basename(file) + ", its strings", strings(json.loads(text)))
-        c.timed(os.path.basename(file) + ", whole", text)
-    for name, text in without_spaces(1000000):
-        c.timed("no spaces: " + name, text)
+        c.group(os.path.basename(file) + ", whole", [text])
+    for kind, text in without_spaces(1000000):
+        c.megabyte("no spaces: " + kind, text)
     if a.jscopes:
         texts = [t for t in make_tokenizer.HARD if t] + list(random_texts(50, added))
-        wrong = [t for t in texts if command_line(a.jscopes, a.model, t) != reference.encode(t).ids]
-        for t in wrong[:10]:
-            print(f"  {ascii(t)[:200]}: {str(command_line(a.jscopes, a.model, t))[:200]}")
+        wrong = [t for t in texts if command_line(a.jscopes, path, t) != reference.encode(t).ids]
+        for t in wrong[:5]:
+            print(f"  {ascii(t)[:200]}: {str(command_line(a.jscopes, path, t))[:200]}")
+        c.texts += len(texts)
         c.wrong += len(wrong)
-        print(f"{'command line':40} {len(texts):7} texts {len(wrong):5} differ")
-    print("all ids are the reference's" if c.wrong == 0 else f"{c.wrong} texts differ")
-    sys.exit(c.wrong != 0)
+    print(f"{name:16} {c.texts:7} texts {c.wrong:5} differ   1 MB without spaces in {c.slowest:.2f} s at most (reference {c.reference_slowest:.2f} s)   "
+          f"opened in {library.seconds:.3f} s", flush=True)
+    return c.wrong
+
+
+def compare_json(a, name, tokenizer_json):
+    with tempfile.TemporaryDirectory() as folder:
+        make_folder(folder, tokenizer_json)
+        reference = Tokenizer.from_file(f"{folder}/tokenizer.json")
+        return compare(a, name, folder, reference, make_tokenizer_kinds.own_texts(tokenizer_json)[:200])
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--library", required=True)
+    p.add_argument("--model", action="append", default=[])
+    p.add_argument("--jscopes")
+    p.add_argument("--random", type=int, default=20000)
+    p.add_argument("--verbose", action="store_true")
+    p.add_argument("files", nargs="*")
+    a = p.parse_args()
+    wrong = 0
+    for path in a.model:
+        name = os.path.basename(path.rstrip("/"))
+        if path.endswith(".json"):
+            wrong += compare_json(a, name, json.load(open(path, encoding="utf-8")))
+        elif os.path.isdir(path):
+            wrong += compare(a, name, path, Tokenizer.from_file(os.path.join(path, "tokenizer.json")), [])
+        else:
+            wrong += compare(a, name, path, make_tokenizer.default_model(path), [])
+    for name, file in make_tokenizer_kinds.kinds().items() if not a.model else ():
+        wrong += compare_json(a, name, file)
+    print("all ids are the reference's" if wrong == 0 else f"{wrong} texts differ")
+    sys.exit(wrong != 0)
 
 
 if __name__ == "__main__":

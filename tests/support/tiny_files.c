@@ -214,22 +214,9 @@ static size_t byte_char(unsigned byte, char out[4])
 
 static const char *const merges[] = {"h e", "l l", "he ll"}, *const merged[] = {"he", "ll", "hell"};
 
-void tiny_llama_gguf(struct strbuf *out)
+/* Six keys: byte-level BPE. */
+static void put_gpt2_keys(struct strbuf *out)
 {
-    uint64_t at = 0;
-    gguf_begin(out, 3, N_TENSORS, 18);
-    gguf_string(out, "general.architecture", "llama");
-    gguf_string(out, "general.name", "tiny");
-    gguf_u32(out, "llama.block_count", 1);
-    gguf_u32(out, "llama.context_length", 64);
-    gguf_u32(out, "llama.embedding_length", 8);
-    gguf_u32(out, "llama.feed_forward_length", 12);
-    gguf_u32(out, "llama.attention.head_count", 2);
-    gguf_u32(out, "llama.attention.head_count_kv", 1);
-    gguf_f32(out, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-    gguf_f32(out, "llama.rope.freq_base", 10000.0f);
-    gguf_u32(out, "llama.rope.dimension_count", 4);
-    gguf_u32(out, "llama.vocab_size", TINY_V);
     gguf_string(out, "tokenizer.ggml.model", "gpt2");
     gguf_string(out, "tokenizer.ggml.pre", "smollm");
     gguf_array(out, "tokenizer.ggml.tokens", GGUF_STRING, TINY_V);
@@ -248,6 +235,52 @@ void tiny_llama_gguf(struct strbuf *out)
     for (int i = 0; i < 3; i++)
         gguf_text(out, merges[i]);
     gguf_u32(out, "tokenizer.ggml.eos_token_id", TINY_V - 1);
+}
+
+/* The pieces of the tokenisers in SentencePiece's style; \xe2\x96\x81 is the mark that stands for a space. */
+static const char *const pieces[] = {"\xe2\x96\x81", "h", "e", "l", "o", "he", "ll", "hell", "\xe2\x96\x81hell", "  "};
+#define N_PIECES (sizeof pieces / sizeof pieces[0])
+
+/* Six keys: SentencePiece, with the tokens of most bytes. */
+static void put_spm_keys(struct strbuf *out)
+{
+    const int first = TINY_V - (int)N_PIECES;
+    gguf_string(out, "tokenizer.ggml.model", "llama");
+    gguf_array(out, "tokenizer.ggml.tokens", GGUF_STRING, TINY_V);
+    gguf_text(out, "<unk>");
+    gguf_text(out, "<s>");
+    for (int i = 2; i < TINY_V; i++) {
+        char name[8];
+        (void)snprintf(name, sizeof name, "<0x%02X>", (unsigned)(i - 2) & 0xffU);
+        gguf_text(out, i < first ? name : pieces[i - first]);
+    }
+    gguf_array(out, "tokenizer.ggml.token_type", GGUF_I32, TINY_V);
+    for (int32_t i = 0; i < TINY_V; i++)
+        gguf_put(out, &(int32_t){i == 0 ? 2 : i == 1 ? 3 : i < first ? 6 : i == TINY_V - 1 ? 4 : 1}, 4);
+    gguf_array(out, "tokenizer.ggml.scores", GGUF_F32, TINY_V);
+    for (int i = 0; i < TINY_V; i++)
+        gguf_put(out, &(float){i < first ? 0.0f : (float)(first - i)}, 4);
+    gguf_u32(out, "tokenizer.ggml.bos_token_id", 1);
+    gguf_u32(out, "tokenizer.ggml.unknown_token_id", 0);
+}
+
+static void put_llama_gguf(struct strbuf *out, void (*put_tokenizer)(struct strbuf *out))
+{
+    uint64_t at = 0;
+    gguf_begin(out, 3, N_TENSORS, 18);
+    gguf_string(out, "general.architecture", "llama");
+    gguf_string(out, "general.name", "tiny");
+    gguf_u32(out, "llama.block_count", 1);
+    gguf_u32(out, "llama.context_length", 64);
+    gguf_u32(out, "llama.embedding_length", 8);
+    gguf_u32(out, "llama.feed_forward_length", 12);
+    gguf_u32(out, "llama.attention.head_count", 2);
+    gguf_u32(out, "llama.attention.head_count_kv", 1);
+    gguf_f32(out, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    gguf_f32(out, "llama.rope.freq_base", 10000.0f);
+    gguf_u32(out, "llama.rope.dimension_count", 4);
+    gguf_u32(out, "llama.vocab_size", TINY_V);
+    put_tokenizer(out);
     for (size_t i = 0; i < N_TENSORS; i++) {
         const uint64_t ne[2] = {tensors[i].columns, tensors[i].rows}, n = 4 * ne[0] * ne[1];
         gguf_tensor(out, tensors[i].gguf, tensors[i].rows > 1 ? 2 : 1, ne, 0, at);
@@ -257,6 +290,16 @@ void tiny_llama_gguf(struct strbuf *out)
         gguf_pad(out, 32);
         put_weights(out, &tensors[i], i);
     }
+}
+
+void tiny_llama_gguf(struct strbuf *out)
+{
+    put_llama_gguf(out, put_gpt2_keys);
+}
+
+void tiny_spm_gguf(struct strbuf *out)
+{
+    put_llama_gguf(out, put_spm_keys);
 }
 
 void tiny_tokenizer(struct strbuf *out)
@@ -280,4 +323,29 @@ void tiny_tokenizer(struct strbuf *out)
     for (int i = 0; i < 3; i++)
         strbuf_printf(out, "\"%s\":%d,", merged[i], 256 + i);
     strbuf_printf(out, "\"<|end|>\":%d},\"merges\":[\"%s\",\"%s\",\"%s\"]}}", TINY_V - 1, merges[0], merges[1], merges[2]);
+}
+
+void tiny_spm_tokenizer(struct strbuf *out)
+{
+    strbuf_puts(
+        out,
+        "{\"added_tokens\":[{\"id\":0,\"content\":\"<unk>\",\"single_word\":true,\"lstrip\":true,\"rstrip\":true,\"normalized\":true,"
+        "\"special\":true},{\"id\":1,\"content\":\"<s>\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,"
+        "\"special\":true}],\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFKC\"},{\"type\":\"Lowercase\"},{\"type\":"
+        "\"Strip\",\"strip_left\":false,\"strip_right\":true},{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"\\\\s{2,}\"},\"content\":\" "
+        "\"},"
+        "{\"type\":\"Prepend\",\"prepend\":\" \"}]},\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Metaspace\","
+        "\"replacement\":\"\xe2\x96\x81\",\"prepend_scheme\":\"always\",\"split\":true},{\"type\":\"Split\",\"pattern\":{\"Regex\":"
+        "\"\\\\p{N}{1,3}|[^\\\\r\\\\n]+\"},\"behavior\":\"MergedWithPrevious\",\"invert\":true}]},\"post_processor\":{\"type\":"
+        "\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],"
+        "\"pair\":[{\"Sequence\":{\"id\":\"B\",\"type_id\":1}}],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[1],\"tokens\":"
+        "[\"<s>\"]}}},\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"\xe2\x96\x81\"},"
+        "\"content\":\" "
+        "\"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}]},\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"fuse_unk\":"
+        "true,\"byte_fallback\":true,\"vocab\":{\"<unk>\":0,\"<s>\":1");
+    for (size_t i = 0; i < N_PIECES; i++)
+        strbuf_printf(out, ",\"%s\":%zu", pieces[i], i + 2);
+    for (unsigned i = 0; i < 240; i++)
+        strbuf_printf(out, ",\"<0x%02X>\":%u", i, i + 2 + (unsigned)N_PIECES);
+    strbuf_puts(out, "},\"merges\":[[\"h\",\"e\"],[\"l\",\"l\"],[\"he\",\"ll\"],[\"\xe2\x96\x81\",\"hell\"]]}}");
 }

@@ -37,7 +37,10 @@ void gguf_pad(struct strbuf *out, size_t alignment);
 void tiny_llama_config(struct strbuf *out);      /* config.json */
 void tiny_llama_safetensors(struct strbuf *out); /* model.safetensors in F32 */
 void tiny_llama_gguf(struct strbuf *out);        /* F32, with the tokeniser below */
+void tiny_spm_gguf(struct strbuf *out);          /* the same with SentencePiece by score */
 /* tokenizer.json: byte-level BPE, 256 byte tokens, 3 merges, one added token: TINY_V tokens. */
 void tiny_tokenizer(struct strbuf *out);
+/* In SentencePiece's style: normalisers, Metaspace, byte fallback, a template. */
+void tiny_spm_tokenizer(struct strbuf *out);
 
 #endif
