@@ -14,7 +14,7 @@ import gguf
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 import hf_scores
-from make_tiny_llama import rounded
+from golden_values import rounded
 
 PROMPTS = {
     "capital": ("The capital of France is", ("semantic", "temperature", "input-x-gradient", "fisher", "path")),
