@@ -174,6 +174,7 @@ Test(tokenizer_json, parts_that_are_not_implemented)
     REFUSE_TEXT(with_model("end_of_word_suffix", "\"</w>\""), "end_of_word_suffix");
     REFUSE_TEXT(with("model", "{\"type\":\"WordPiece\",\"vocab\":{\"a\":0,\"b\":1}}"), "model type \"WordPiece\"");
     REFUSE_TEXT(with("model", "{\"type\":\"Unigram\",\"vocab\":[[\"a\",0.0],[\"b\",-1.5]]}"), "model type \"Unigram\"");
+    REFUSE_TEXT(with("model", "{\"type\":\"WordLevel\",\"vocab\":{\"a\":0,\"b\":1},\"unk_token\":\"a\"}"), "model type \"WordLevel\"");
     json_t *root = small_tokenizer();
     char content[ADDED_TOO_LONG + 1];
     memset(content, 'a', ADDED_TOO_LONG);
@@ -248,13 +249,17 @@ Test(tokenizer_json, tokenizer_config)
     apply(tok, "{\"add_bos_token\":false}");
     EXPECT_IDS(tok, "x", true, "[23]");
     CHECK(!tokenizer_adds_bos(tok), "BOS is added");
-    apply(tok, "{\"add_bos_token\":true,\"add_eos_token\":true}");
-    EXPECT_IDS(tok, "x", true, "[31,23,32]");
+    for (int i = 0; i < 2; i++) { /* the second time it changes nothing: no warning */
+        apply(tok, "{\"add_bos_token\":true,\"add_eos_token\":true}");
+        EXPECT_IDS(tok, "x", true, "[31,23,32]");
+    }
     apply(tok, "{\"add_eos_token\":true,\"eos_token\":\"ab\"}");
     EXPECT_IDS(tok, "x", true, "[23,29]");
     apply(tok, "{\"bos_token\":\"<nowhere>\"}");
     const char *const *warnings = NULL;
-    cr_expect(tokenizer_warnings(tok, &warnings) == 1 && strstr(warnings[0], "<nowhere>") != NULL);
+    cr_assert(tokenizer_warnings(tok, &warnings) == 4 && strstr(warnings[3], "<nowhere>") != NULL);
+    cr_expect(strstr(warnings[0], "neither BOS nor EOS") != NULL && strstr(warnings[1], "BOS and EOS") != NULL, "%s", warnings[0]);
+    cr_expect(strstr(warnings[2], "EOS only") != NULL, "%s", warnings[2]);
     expect_refusal(tokenizer_apply_config(tok, "c.json", "{\"add_bos_token\":1}", 19, &error), JSC_E_FORMAT, &error,
                    "c.json|add_bos_token");
     expect_refusal(tokenizer_apply_config(tok, "c.json", "[]", 2, &error), JSC_E_FORMAT, &error, "c.json|not a JSON object");

@@ -186,6 +186,30 @@ done:
     return status;
 }
 
+/* One of the two was stated: they take the place of tokenizer.json's own template, with a warning where that changes the ids. (transformers
+ * 4 does so in its Llama and Gemma classes; version 5 keeps the template.) */
+static jsc_status replace_template(struct tokenizer *tok, const char *path, bool bos, bool eos, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const bool same = tok->n_prefix == bos && tok->n_suffix == eos && (!bos || tok->prefix[0] == tok->bos) &&
+                      (!eos || tok->suffix[0] == tok->eos);
+    if (same)
+        return JSC_OK;
+    TRY(mem_reserve(&tok->prefix, &tok->prefix_capacity, 1, error));
+    TRY(mem_reserve(&tok->suffix, &tok->suffix_capacity, 1, error));
+    tok->prefix[0] = tok->bos;
+    tok->suffix[0] = tok->eos;
+    tok->n_prefix = bos;
+    tok->n_suffix = eos;
+    TRY(tokenizer_warn(tok, error, "%s: add_bos_token and add_eos_token replace the template of tokenizer.json: texts get %s", path,
+                       bos && eos ? "BOS and EOS"
+                       : bos      ? "BOS only"
+                       : eos      ? "EOS only"
+                                  : "neither BOS nor EOS"));
+done:
+    return status;
+}
+
 jsc_status tokenizer_apply_config(struct tokenizer *tok, const char *path, const char *text, size_t n, jsc_error *error)
 {
     jsc_status status = JSC_OK;
@@ -200,14 +224,8 @@ jsc_status tokenizer_apply_config(struct tokenizer *tok, const char *path, const
     TRY(get_named_token(tok, path, root, "eos_token", &tok->eos, error));
     TRY(json_get_bool(path, root, "add_bos_token", &adds_bos, &bos_said, error));
     TRY(json_get_bool(path, root, "add_eos_token", &adds_eos, &eos_said, error));
-    if (bos_said || eos_said) { /* one of them said: transformers makes a template of these two and drops the file's own */
-        TRY(mem_reserve(&tok->prefix, &tok->prefix_capacity, 1, error));
-        TRY(mem_reserve(&tok->suffix, &tok->suffix_capacity, 1, error));
-        tok->prefix[0] = tok->bos;
-        tok->suffix[0] = tok->eos;
-        tok->n_prefix = adds_bos && tok->bos >= 0;
-        tok->n_suffix = adds_eos && tok->eos >= 0;
-    }
+    if (bos_said || eos_said)
+        TRY(replace_template(tok, path, adds_bos && tok->bos >= 0, adds_eos && tok->eos >= 0, error));
 done:
     json_decref(root);
     return status;
