@@ -61,10 +61,9 @@ def rope_metadata(w, arch, c):
     if arch == "phi3":
         w.add_rope_scaling_orig_ctx_len(c["original_max_position_embeddings"])
     if arch in ("gemma", "gemma2", "phi2", "gptneox", "gpt2", "stablelm"):  # the converter writes no base: 10000 it is
-        if full and full["rope_theta"] != 10000.0 and arch != "stablelm":
+        if full and full["rope_theta"] != 10000.0:
             raise SystemExit(f"{arch}: a GGUF file cannot say rope_theta {full['rope_theta']}")
-        if arch != "stablelm":
-            return
+        return
     w.add_rope_freq_base(full["rope_theta"])
     if arch == "gemma3":
         w.add_float32("gemma3.rope.freq_base_swa", rope["sliding_attention"]["rope_theta"])
@@ -118,6 +117,7 @@ def metadata(w, arch, name, c):
         w.add_logit_scale(c["logits_scaling"])
     if arch == "command-r":
         w.add_logit_scale(c["logit_scale"])
+        w.add_rope_scaling_type(gguf.RopeScalingType.NONE)
 
 
 def write_twin(case, folder):
