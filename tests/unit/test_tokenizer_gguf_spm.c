@@ -199,3 +199,36 @@ Test(tokenizer_gguf_spm, gemma4_without_merges_takes_no_text)
     cr_expect(!tokenizer_takes_text(tok) && strstr(tokenizer_describe(tok), "ids only") != NULL, "%s", tokenizer_describe(tok));
     tokenizer_free(tok);
 }
+
+Test(tokenizer_gguf_spm, every_allocation_may_fail)
+{
+    static const char *const models[] = {"llama", "gemma4"};
+    static const char text[] = "a  b <end_of_turn> \xc3\xa9\xf0\x9f\x98\x80 hello hello hello hello hello hello";
+    json_t *root = tokenizer_golden("gemma.json");
+    for (int i = 0; i < 2; i++) {
+        struct strbuf s = {0};
+        struct gguf *gguf = NULL;
+        jsc_error error = {0};
+        const size_t n = put_twin(&s, root, models[i]);
+        gguf_u32(&s, "tokenizer.ggml.bos_token_id", 2);
+        cr_assert(gguf_open(tokenizer_gguf_write(&s, 5), &gguf, &error) == JSC_OK, "%s", error.text);
+        bool finished = false;
+        for (long k = 1; !finished; k++) {
+            struct tokenizer *tok = NULL;
+            struct token_list got = {0};
+            const size_t before = mem_live_bytes();
+            mem_fail_at(k, k % 2 == 0);
+            jsc_status status = tokenizer_from_gguf(gguf, n, &tok, &error);
+            if (status == JSC_OK)
+                status = tokenizer_encode(tok, text, strlen(text), true, &got, &error);
+            finished = mem_calls() < k;
+            mem_fail_at(0, false);
+            cr_assert(status == JSC_OK ? got.n > 10 : status == JSC_E_MEMORY, "%s, allocation %ld: %s", models[i], k, error.text);
+            token_list_free(&got);
+            tokenizer_free(tok);
+            cr_assert(mem_live_bytes() == before, "%s: allocation %ld leaks", models[i], k);
+        }
+        gguf_close(gguf);
+    }
+    json_decref(root);
+}
