@@ -132,6 +132,9 @@ double whole_attention_flops(const struct whole *w, double T, double n);
 /* Seconds in one operation since whole_time() began. */
 double whole_spent(const struct whole *w, const char *op);
 
+/* Prints the row of loading, timed by whole_open(), and below it the time to read the file and to fill fresh memory of the weights' size. */
+void bench_load(const struct bench *bench, const struct whole *w, struct row *load);
+
 /* Load, forward, one VJP, scopes at every prompt length; growth with T and B. */
 void bench_attribute(const struct bench *bench);
 

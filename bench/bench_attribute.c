@@ -134,10 +134,8 @@ void bench_attribute(const struct bench *bench)
 
     bench_print_head(bench, true);
     whole_open(&w, bench, load ? &row : NULL);
-    (void)snprintf(row.shape, sizeof row.shape, "%.1fM %s", (double)w.info.parameters * 1e-6, w.info.format);
-    row.bytes = (double)w.info.file_bytes + (double)w.info.weight_bytes;
     if (load)
-        bench_print_row(bench, &row);
+        bench_load(bench, &w, &row);
     for (int i = 0; i < bench->n_tokens; i++) {
         forward_and_vjp(&w, bench->tokens[i]);
         for (size_t s = 0; s < sizeof scope_rows / sizeof *scope_rows; s++)

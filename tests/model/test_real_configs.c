@@ -1,12 +1,14 @@
 /* test_real_configs.c: the config.json of published checkpoints, as they are spelled, with tensors of the true names and shapes: each opens
  * and is what it is. The tensors (tests/oracle/make_configs.py wrote the lists) are holes in a sparse file; depth is cut. */
 #include "support/checkpoint.h"
+#include "support/sparse_checkpoint.h"
 
 #include <jscopes/jscopes.h>
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,45 +92,31 @@ static bool is_weight(const char *name)
     return strncmp(name, "vision_tower.", 13) != 0 && strncmp(name, "multi_modal_projector.", 22) != 0;
 }
 
-/* Adds "NAME DIM DIM ..." to the header at offset *at. */
-static void add_tensor(json_t *header, const char *line, uint64_t *at, uint64_t *parameters)
+/* Adds "NAME DIM DIM ..."; returns its number of weights. */
+static uint64_t add_tensor(struct sparse_checkpoint *c, const char *line)
 {
     char name[128];
-    int used = 0;
-    uint64_t elements = 1, dimension;
-    json_t *shape = json_array();
+    int used = 0, rank = 0;
+    uint64_t shape[4];
     cr_assert(sscanf(line, "%127s%n", name, &used) == 1);
-    for (const char *rest = line + used; sscanf(rest, "%lu%n", &dimension, &used) == 1; rest += used) {
-        json_array_append_new(shape, json_integer((json_int_t)dimension));
-        elements *= dimension;
-    }
-    *parameters += is_weight(name) ? elements : 0;
-    json_object_set_new(
-        header, name,
-        json_pack("{s:s,s:o,s:[I,I]}", "dtype", "BF16", "shape", shape, "data_offsets", (json_int_t)*at, (json_int_t)(*at + 2 * elements)));
-    *at += 2 * elements;
+    for (const char *rest = line + used; rank < 4 && sscanf(rest, "%" SCNu64 "%n", &shape[rank], &used) == 1; rest += used)
+        rank++;
+    const bool weight = is_weight(name), mask = rank == 4 && !weight;
+    const uint64_t elements = sparse_add(c, name, mask ? "U8" : "BF16", rank, shape);
+    return weight ? elements : 0;
 }
 
 static void write_tensors(const struct real *r, const char *folder, uint64_t *parameters)
 {
     char path[512], line[256];
-    uint64_t at = 0;
-    json_t *header = json_object();
+    struct sparse_checkpoint c = {NULL, 0};
     snprintf(path, sizeof path, "%s/tests/golden/configs/%s.tensors", JSC_TEST_SOURCE, r->name);
     FILE *f = fopen(path, "r");
     cr_assert(f != NULL, "%s", path);
     while (fgets(line, sizeof line, f) != NULL)
-        add_tensor(header, line, &at, parameters);
+        *parameters += add_tensor(&c, line);
     (void)fclose(f);
-    char *text = json_dumps(header, JSON_COMPACT);
-    const uint64_t n = strlen(text);
-    const uint16_t one = 0x3f80; /* in the first tensor, the embedding: a head of zeros is then another */
-    snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    f = fopen(path, "w");
-    cr_assert(f != NULL && fwrite(&n, 8, 1, f) == 1 && fwrite(text, 1, n, f) == n && fwrite(&one, 2, 1, f) == 1 && fclose(f) == 0);
-    cr_assert(truncate(path, (off_t)(8 + n + at)) == 0);
-    free(text);
-    json_decref(header);
+    sparse_write(&c, folder);
 }
 
 /* ---- the tests ------------------------------------------------------------------------------------------------------------- */

@@ -1,0 +1,82 @@
+/* sparse_checkpoint.c: safetensors files of holes. */
+#include "sparse_checkpoint.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void need(int ok, const char *what)
+{
+    if (!ok) {
+        fprintf(stderr, "test support: %s\n", what);
+        abort();
+    }
+}
+
+uint64_t sparse_add(struct sparse_checkpoint *c, const char *name, const char *dtype, int rank, const uint64_t *shape)
+{
+    const uint64_t size = strcmp(dtype, "U8") == 0 ? 1 : strcmp(dtype, "F32") == 0 ? 4 : 2;
+    uint64_t elements = 1;
+    json_t *dimensions = json_array();
+    if (c->header == NULL)
+        c->header = json_object();
+    for (int i = 0; i < rank; i++) {
+        json_array_append_new(dimensions, json_integer((json_int_t)shape[i]));
+        elements *= shape[i];
+    }
+    json_object_set_new(c->header, name,
+                        json_pack("{s:s,s:o,s:[I,I]}", "dtype", dtype, "shape", dimensions, "data_offsets", (json_int_t)c->bytes,
+                                  (json_int_t)(c->bytes + size * elements)));
+    c->bytes += size * elements;
+    return elements;
+}
+
+void sparse_write(struct sparse_checkpoint *c, const char *folder)
+{
+    char path[512];
+    char *text = json_dumps(c->header, JSON_COMPACT);
+    const uint64_t n = strlen(text);
+    const uint16_t one = 0x3f80;
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    FILE *f = fopen(path, "w");
+    need(f != NULL && fwrite(&n, 8, 1, f) == 1 && fwrite(text, 1, n, f) == n && fwrite(&one, 2, 1, f) == 1 && fclose(f) == 0, path);
+    need(truncate(path, (off_t)(8 + n + c->bytes)) == 0, path);
+    free(text);
+    json_decref(c->header);
+    *c = (struct sparse_checkpoint){NULL, 0};
+}
+
+static void add_block(struct sparse_checkpoint *c, uint64_t layer, uint64_t d, uint64_t f)
+{
+    const struct {
+        const char *name;
+        uint64_t rows, columns;
+    } tensors[] = {{"input_layernorm", d, 0},  {"self_attn.q_proj", d, d}, {"self_attn.k_proj", d, d},
+                   {"self_attn.v_proj", d, d}, {"self_attn.o_proj", d, d}, {"post_attention_layernorm", d, 0},
+                   {"mlp.gate_proj", f, d},    {"mlp.up_proj", f, d},      {"mlp.down_proj", d, f}};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "model.layers.%lu.%s.weight", (unsigned long)layer, tensors[i].name);
+        sparse_add(c, name, "BF16", tensors[i].columns > 0 ? 2 : 1, (const uint64_t[2]){tensors[i].rows, tensors[i].columns});
+    }
+}
+
+void sparse_llama(const char *folder, uint64_t layers, uint64_t d, uint64_t f, uint64_t heads, uint64_t vocabulary)
+{
+    char path[512];
+    struct sparse_checkpoint c = {NULL, 0};
+    json_t *config = json_pack("{s:[s],s:s,s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:f,s:s}", "architectures", "LlamaForCausalLM", "model_type",
+                               "llama", "hidden_size", (json_int_t)d, "intermediate_size", (json_int_t)f, "num_hidden_layers",
+                               (json_int_t)layers, "num_attention_heads", (json_int_t)heads, "vocab_size", (json_int_t)vocabulary,
+                               "tie_word_embeddings", 1, "max_position_embeddings", (json_int_t)2048, "rms_norm_eps", 1e-5, "hidden_act",
+                               "silu");
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    need(config != NULL && json_dump_file(config, path, 0) == 0, path);
+    json_decref(config);
+    sparse_add(&c, "model.embed_tokens.weight", "BF16", 2, (const uint64_t[2]){vocabulary, d});
+    for (uint64_t l = 0; l < layers; l++)
+        add_block(&c, l, d, f);
+    sparse_add(&c, "model.norm.weight", "BF16", 1, &d);
+    sparse_write(&c, folder);
+}
