@@ -132,6 +132,56 @@ Test(weight, parts_order_scale_transposed_on_every_backend)
     data_free();
 }
 
+/* A residual multiplier (0.22) folded into a bf16 weight: rounded once to float, in fast precision to what that keeps: the rows to two terms,
+ * the pull-back to one. */
+static void check_scaled(struct rig *rig, const struct weight_part *part, const double *want)
+{
+    const bool fast = rig->device->precision == JSC_PRECISION_FAST, cuda = strncmp(rig->ops->name, "cuda", 4) == 0;
+    const double rows_step = fast && cuda ? 0x1p-16 : EPS32, back_step = fast ? 0x1p-7 : EPS32;
+    double *got = new_doubles(OUT * IN), *eye = new_doubles(OUT * OUT);
+    struct jsc_weight *w = NULL;
+    int32_t ids[OUT];
+    for (int i = 0; i < OUT; i++)
+        ids[i] = i, eye[i * OUT + i] = 1.0;
+    rig_ok(rig, rig->ops->weight_make(rig->device, part, 1, IN, ALL_USES, NULL, &w, &rig->error), "weight_make");
+    rig->weights[rig->n_weights++] = w;
+    dptr rows = rig_blank(rig, ROLE_REAL, OUT * IN), dx = rig_blank(rig, ROLE_COT, OUT * IN);
+    RUN(rig, embed, .n = OUT, .ids = ids, .w = w, .scale = 1.0, .out = rows);
+    RUN(rig, matmul_vjp, .n = OUT, .w = w, .dy = rig_up(rig, ROLE_COT, eye, OUT * OUT), .dx = dx);
+    rig_down(rig, ROLE_REAL, got, rows, OUT * IN);
+    cr_expect(le(dbl, error_elementwise(got, want, OUT * IN), rows_step), "%s, transposed %d: rows", rig->ops->name, part->transposed);
+    rig_down(rig, ROLE_COT, got, dx, OUT * IN);
+    cr_expect(le(dbl, error_elementwise(got, want, OUT * IN), back_step), "%s, transposed %d: columns", rig->ops->name, part->transposed);
+    free(got);
+    free(eye);
+}
+
+Test(weight, any_scale_on_every_backend_and_precision)
+{
+    static uint16_t plain[OUT * IN], turned[OUT * IN];
+    double want[OUT * IN];
+    for (int r = 0; r < OUT; r++)
+        for (int c = 0; c < IN; c++) {
+            const uint16_t bits = bf16_bits((float)rng_normal(7, 0, (uint64_t)(r * IN + c)));
+            plain[r * IN + c] = turned[c * OUT + r] = bits;
+            want[r * IN + c] = 0.22 * (double)bf16_value(bits);
+        }
+    const struct weight_part parts[2] = {
+        {.bytes = plain, .type = DTYPE_BF16, .n = OUT, .row_bytes = IN * sizeof *plain, .scale = 0.22, .name = "w"},
+        {.bytes = turned, .type = DTYPE_BF16, .n = OUT, .row_bytes = OUT * sizeof *turned, .scale = 0.22, .transposed = true, .name = "t"},
+    };
+    const struct jsc_ops *const others[] = {fast_emulated(), fast_native(), fast_cuda(), NULL}, *const *
+                                                                                                    lists[] = {test_backends(), others};
+    for (int list = 0; list < 2; list++)
+        for (int i = 0; i < 3; i++)
+            for (int turn = 0; turn < 2 && lists[list][i] != NULL; turn++) {
+                struct rig rig;
+                rig_open(&rig, lists[list][i], 2);
+                check_scaled(&rig, &parts[turn], want);
+                rig_close(&rig);
+            }
+}
+
 Test(weight, f64_keeps_its_digits_in_ref)
 {
     const double row[2] = {0.1, 1e300};
