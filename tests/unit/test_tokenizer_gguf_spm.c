@@ -187,6 +187,31 @@ Test(tokenizer_gguf_spm, case_21_phi3_tokens_strip_white_space)
     json_decref(root);
 }
 
+/* Converters fill rows up with [PADn] of type 2, 4 or 5; a text with these letters is text, and [PAD9] in another row is a token. */
+Test(tokenizer_gguf_spm, case_27_fillers_of_any_type)
+{
+    static const char *const tokens[] = {"a", "b", "[PAD2]", "[PAD3]", "[PAD4]", "[PAD9]"};
+    static const int32_t types[] = {1, 1, 2, 4, 5, 4};
+    struct strbuf s = {0};
+    gguf_string(&s, "tokenizer.ggml.model", "llama");
+    gguf_array(&s, "tokenizer.ggml.tokens", GGUF_STRING, 6);
+    for (int i = 0; i < 6; i++)
+        gguf_text(&s, tokens[i]);
+    gguf_array(&s, "tokenizer.ggml.token_type", GGUF_I32, 6);
+    for (int i = 0; i < 6; i++)
+        gguf_put(&s, &types[i], 4);
+    gguf_array(&s, "tokenizer.ggml.scores", GGUF_F32, 6);
+    for (int i = 0; i < 6; i++)
+        gguf_put(&s, &(float){0}, 4);
+    gguf_bool(&s, "tokenizer.ggml.add_space_prefix", false);
+    gguf_u32(&s, "tokenizer.ggml.unknown_token_id", 1);
+    struct tokenizer *tok = tokenizer_gguf_must(&s, 6, 6);
+    for (int i = 2; i < 5; i++)
+        EXPECT_IDS(tok, tokens[i], false, "[1,1,1,1,1,1]");
+    EXPECT_IDS(tok, "a[PAD9]a", false, "[0,5,0]");
+    tokenizer_free(tok);
+}
+
 Test(tokenizer_gguf_spm, gemma4_without_merges_takes_no_text)
 {
     struct strbuf s = {0};

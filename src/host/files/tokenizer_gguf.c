@@ -2,6 +2,7 @@
  * "gemma4" (SentencePiece's characters with a list of merges). */
 #include "tokenizer_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum gguf_token_type { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED, TYPE_BYTE };
@@ -45,10 +46,18 @@ static bool strips_right(const struct source *s, const char *text, size_t n)
     return s->phi3 && !equals(text, n, "<unk>") && !equals(text, n, "<s>") && !equals(text, n, "<|endoftext|>");
 }
 
+/* "[PAD32011]": a row without a token, whatever its type says. */
+static bool is_filler(size_t id, const char *text, size_t n)
+{
+    char filler[32];
+    const int length = snprintf(filler, sizeof filler, "[PAD%zu]", id);
+    return n == (size_t)length && memcmp(text, filler, n) == 0;
+}
+
 static jsc_status add_token(struct source *s, size_t id, const char *text, size_t n, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    const enum gguf_token_type type = type_of(s, id);
+    const enum gguf_token_type type = is_filler(id, text, n) ? TYPE_UNUSED : type_of(s, id);
     const enum token_style usual = s->sentence_piece ? TOKEN_METASPACE : s->other ? TOKEN_RAW : TOKEN_BYTE_LEVEL;
     const bool added = type == TYPE_UNKNOWN || type == TYPE_CONTROL || type == TYPE_USER;
     TRY(tokenizer_set_text(s->tok, (int32_t)id, text, n, type == TYPE_NORMAL ? usual : TOKEN_RAW, type == TYPE_BYTE, error));
