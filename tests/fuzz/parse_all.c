@@ -61,8 +61,11 @@ jsc_status parse_safetensors_file(const char *path, jsc_error *error)
     struct tensor_set *set = NULL;
     const jsc_status status = safetensors_open_file(path, &set, error);
     must((status == JSC_OK) == (set != NULL));
-    if (set != NULL)
+    if (set != NULL) {
         touch_tensors(set);
+        const jsc_status packed = quantised_refuse_tensors(set, error);
+        must(packed == JSC_OK || packed == JSC_E_UNSUPPORTED);
+    }
     tensor_set_free(set);
     return status;
 }
