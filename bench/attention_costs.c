@@ -34,7 +34,7 @@ static void measure(const struct bench *bench, struct call *c, const struct shap
     struct op_attention_vjp *a = &c->op;
     jsc_error error;
 
-    *a = (struct op_attention_vjp){.S = 1, .T = shape->T, .B = shape->B, .H = m->H, .K = m->K, .h = m->h, .scale = m->scale};
+    *a = (struct op_attention_vjp){.S = 1, .T = shape->T, .B = shape->B, .H = m->H, .K = m->K, .h = m->h, .scale = m->blocks[0].scale};
     for (int b = 0; b < shape->B; b++)
         last[b] = shape->T - 1;
     bench_ok(ops->alloc(m->device, sizeof last, &at, &error), &error, "alloc");

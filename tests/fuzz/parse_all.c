@@ -1,6 +1,7 @@
 /* parse_all.c: parse a file and touch all that it promises, so that a wrong extent shows. */
 #include "parse_all.h"
 
+#include "model_internal.h"
 #include "support/tiny_files.h"
 
 #include <stdio.h>
@@ -9,8 +10,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static const struct config_defaults defaults = {
-    .norm_eps = 1e-6, .rope_theta = 10000.0, .max_position = 2048, .absent_K = -1, .absent_h = -1};
+/* Of the family that the file names, else of the first. */
+static const struct config_rules *rules_of(const char *name, bool gguf)
+{
+    const struct family *family = family_find(name, gguf);
+    return family != NULL ? &family->rules : &family_at(0)->rules;
+}
 
 const char *memory_file(const void *bytes, size_t n)
 {
@@ -78,8 +83,9 @@ jsc_status parse_config(const char *path, const char *text, size_t n, jsc_error 
     char family[48];
     TRY(json_parse(path, text, n, &root, error));
     TRY(config_family_json(path, root, family, sizeof family, error));
-    TRY(config_from_json(path, root, &defaults, &c, error));
-    must(c.d > 0 && c.H > 0 && c.K > 0 && c.h > 0 && c.f > 0 && c.vocab > 0 && c.n_layers > 0 && c.norm_eps > 0 && c.rope_theta > 1);
+    TRY(config_from_json(path, root, rules_of(family, false), &c, error));
+    must(c.d > 0 && c.H > 0 && c.K > 0 && c.h > 0 && c.f > 0 && c.vocab > 0 && c.n_layers > 0 && c.norm_eps > 0 &&
+         (!config_rotates(&c) || c.rope_theta > 1));
 done:
     config_free(&c);
     json_decref(root);
@@ -143,6 +149,7 @@ done:
 jsc_status parse_gguf(const char *path, jsc_error *error)
 {
     jsc_status status = JSC_OK;
+    char family[64];
     struct gguf *g = NULL;
     struct tokenizer *tok = NULL;
     struct config c = {0};
@@ -156,7 +163,8 @@ jsc_status parse_gguf(const char *path, jsc_error *error)
         while (gguf_next_string(&g->values[i], &cursor, &text, &n))
             (void)utf8_check(text, n);
     }
-    TRY(config_from_gguf(g, &defaults, &c, error));
+    TRY(config_family_gguf(g, family, sizeof family, error));
+    TRY(config_from_gguf(g, rules_of(family, true), &c, error));
     TRY(tokenizer_from_gguf(g, (size_t)c.vocab, &tok, error));
     TRY(use_tokenizer(tok, (size_t)c.vocab < TINY_V ? (size_t)c.vocab : TINY_V, error));
 done:

@@ -6,10 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct config_defaults llama = {.norm_eps = 1e-6, .rope_theta = 10000.0, .max_position = 2048, .absent_K = -1, .absent_h = -1};
+static const struct config_rules llama = {.norm_eps = 1e-6,
+                                          .rope_theta = 10000.0,
+                                          .max_position = 2048,
+                                          .absent_K = -1,
+                                          .absent_h = -1,
+                                          .qkv_bias = {"attention_bias", false},
+                                          .o_bias = {"attention_bias", false},
+                                          .mlp_bias = {"mlp_bias", false}};
 
 /* The tiny config with changes: a JSON object whose fields replace its own; "-" as a value removes the field. */
-static jsc_status read_with(const char *changes, const struct config_defaults *defaults, struct config *out, jsc_error *error)
+static jsc_status read_with(const char *changes, const struct config_rules *defaults, struct config *out, jsc_error *error)
 {
     struct strbuf s = {0};
     json_t *root = NULL, *change = NULL;
@@ -35,7 +42,7 @@ static jsc_status read_with(const char *changes, const struct config_defaults *d
     return status;
 }
 
-static struct config accept_at(int line, const char *changes, const struct config_defaults *defaults)
+static struct config accept_at(int line, const char *changes, const struct config_rules *defaults)
 {
     struct config c = {0};
     jsc_error error = {0};
@@ -64,7 +71,7 @@ Test(config, the_tiny_llama)
     cr_expect(strcmp(c.family, "llama") == 0 && !c.gguf && c.n_layers == 1 && c.d == 8 && c.f == 12 && c.H == 2 && c.K == 1 && c.h == 4);
     cr_expect(c.vocab == 260 && c.max_position == 64 && c.norm_eps == 1e-5 && strcmp(c.activation, "silu") == 0);
     cr_expect(c.rope_theta == 10000.0 && c.scaling == ROPE_NONE && c.partial_rotary == 1.0 && c.window == 0);
-    cr_expect(c.tied && c.tied_present && c.K_present && c.h_present && !c.attention_bias && !c.mlp_bias && c.bos_id == 259 &&
+    cr_expect(c.tied && c.tied_present && c.K_present && c.h_present && !c.qkv_bias && !c.o_bias && !c.mlp_bias && c.bos_id == 259 &&
               c.eos_id == 259);
     cr_expect(c.n_warnings == 0);
 }
@@ -79,8 +86,7 @@ Test(config, absent_fields_get_the_family_default)
     cr_expect(c.K == 2 && !c.K_present && c.h == 4 && !c.h_present && c.norm_eps == 1e-6 && c.rope_theta == 10000.0 && !c.tied &&
               !c.tied_present);
     cr_expect(c.activation[0] == '\0' && c.bos_id == -1 && c.eos_id == -1 && c.max_position == 2048);
-    const struct config_defaults other = {
-        .norm_eps = 1e-3, .rope_theta = 5e5, .max_position = 7, .tied = true, .absent_K = 1, .absent_h = 6};
+    const struct config_rules other = {.norm_eps = 1e-3, .rope_theta = 5e5, .max_position = 7, .tied = true, .absent_K = 1, .absent_h = 6};
     c = accept_at(__LINE__, bare, &other);
     cr_expect(c.K == 1 && c.h == 6 && c.norm_eps == 1e-3 && c.rope_theta == 5e5 && c.tied && c.max_position == 7);
     /* null: as many as query heads, whatever the default for absent */
@@ -125,7 +131,7 @@ Test(config, case_07_tied_or_not_is_kept_apart_from_absent)
     cr_expect(c.tied_present && !c.tied);
     c = ACCEPT("{\"tie_word_embeddings\":null}");
     cr_expect(c.tied == llama.tied && !c.tied_present);
-    const struct config_defaults gemma = {
+    const struct config_rules gemma = {
         .norm_eps = 1e-6, .rope_theta = 1e4, .max_position = 8192, .tied = true, .absent_K = 16, .absent_h = 256};
     c = accept_at(__LINE__, "{\"tie_word_embeddings\":\"-\"}", &gemma);
     cr_expect(c.tied && !c.tied_present);
@@ -200,9 +206,9 @@ Test(config, case_10_scaling_types)
 
 Test(config, case_10_scaling_refused_by_name)
 {
-    UNSUPPORTED("{\"rope_scaling\":{\"type\":\"longrope\",\"factor\":2}}", "rope_scaling|longrope");
+    UNSUPPORTED("{\"rope_scaling\":{\"type\":\"spiral\",\"factor\":2}}", "rope_scaling|spiral");
+    REFUSE("{\"rope_scaling\":{\"type\":\"longrope\",\"factor\":2}}", "rope_scaling: short_factor is not a list");
     UNSUPPORTED("{\"rope_parameters\":{\"rope_type\":\"mrope\",\"factor\":2}}", "rope_parameters|mrope");
-    UNSUPPORTED("{\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"truncate\":false}}", "truncate");
     UNSUPPORTED("{\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\"}}}", "full_attention");
     REFUSE("{\"rope_scaling\":{\"factor\":2}}", "has a factor but no rope_type");
     REFUSE("{\"rope_scaling\":{\"type\":\"linear\"}}", "factor is absent|linear needs it");
@@ -222,7 +228,7 @@ Test(config, case_10_scaling_refused_by_name)
 Test(config, case_13_biases)
 {
     const struct config c = ACCEPT("{\"attention_bias\":true,\"mlp_bias\":true}");
-    cr_expect(c.attention_bias && c.mlp_bias);
+    cr_expect(c.qkv_bias && c.o_bias && c.mlp_bias);
     REFUSE("{\"attention_bias\":1}", "attention_bias is a whole number, true or false is wanted");
     REFUSE("{\"mlp_bias\":\"true\"}", "mlp_bias is the text \"true\"");
 }
@@ -410,12 +416,16 @@ Test(config, gguf_case_10_scaling)
     refuse_gguf(__LINE__, &kv, n + 1, "rope_freqs.weight", JSC_E_FORMAT, "vocabulary");
     n = base_keys(&kv, "");
     gguf_u32(&kv, "llama.vocab_size", 100);
-    cr_assert(eq(int, read_gguf(&kv, n + 1, "rope_freqs.weight", &c, &error), JSC_OK), "%s", error.text);
-    cr_expect(c.scaling == ROPE_FACTORS);
-    refuse_gguf(__LINE__, &kv, n + 1, "rope_factors_long.weight", JSC_E_UNSUPPORTED, "longrope");
+    refuse_gguf(__LINE__, &kv, n + 1, "rope_freqs.weight", JSC_E_FORMAT, "tensor rope_freqs.weight is not a list");
+    n = base_keys(&kv, "");
+    gguf_u32(&kv, "llama.vocab_size", 100);
+    refuse_gguf(__LINE__, &kv, n + 1, "rope_factors_long.weight", JSC_E_FORMAT, "rope_factors_short.weight");
     n = base_keys(&kv, "");
     gguf_string(&kv, "llama.rope.scaling.type", "longrope");
-    refuse_gguf(__LINE__, &kv, n + 1, EMBED, JSC_E_UNSUPPORTED, "llama.rope.scaling.type \"longrope\"");
+    refuse_gguf(__LINE__, &kv, n + 1, EMBED, JSC_E_FORMAT, "rope_factors_long.weight");
+    n = base_keys(&kv, "");
+    gguf_string(&kv, "llama.rope.scaling.type", "spiral");
+    refuse_gguf(__LINE__, &kv, n + 1, EMBED, JSC_E_UNSUPPORTED, "llama.rope.scaling.type \"spiral\"");
 }
 
 Test(config, gguf_case_16_and_18)

@@ -18,9 +18,9 @@ struct work {
     bool stairs;  /* right-hand side i of a pull ends at token i, n_rhs = T (matrix): small chunks waste less */
     int chunk;    /* at most this many at once, 0: choose */
     bool layers, gradients;
-    int head_rows;       /* positions whose logits are wanted (matrix: T) */
+    int head_rows;                     /* positions whose logits are wanted (matrix: T) */
     uint64_t host_bytes, device_bytes; /* of the scope's own arrays (Fisher factors, results) in the host's and the device's memory */
-    uint64_t limit;      /* 0: what is free */
+    uint64_t limit;                    /* 0: what is free */
 };
 /* Fills plan (S and B reduced until it fits); JSC_E_MEMORY if S = B = 1 does not fit. */
 jsc_status plan_compute(const jsc_model *model, const struct work *work, jsc_plan *plan, jsc_error *error);
@@ -58,41 +58,46 @@ double mlp_form_flops(enum mlp_form form, double B, double d, double f, bool gat
 /* ---- trace.c: saved activations of S sequences of T tokens, and the VJP's workspace ------------------------------------------ */
 
 struct layer_trace {
-    dptr x_in;   /* [N][d] block input */
-    dptr r1, m1; /* [N] of the attention norm (m: LayerNorm only) */
-    dptr qkv;    /* [N][W] after rope */
-    dptr o, lse; /* [N][H h], [N][H] */
-    dptr x_mid;  /* [N][d] after the attention half */
+    dptr x_in;         /* [N][d] block input */
+    dptr r1, m1;       /* [N] of the attention norm (m: LayerNorm only) */
+    dptr qkv;          /* [N][W] after rope */
+    dptr qk_hat, qk_r; /* normalised queries and keys: [N][H h] then [N][K h]; [N] per part. NULL without such norms */
+    dptr o, lse;       /* [N][H h], [N][H] */
+    dptr x_mid;        /* [N][d] after the attention half */
     dptr r2, m2;
     dptr c1, c2; /* [N][f] */
+    struct post_trace {
+        dptr x, r, m; /* [N][d] what the norm behind a branch, or of a sum, was given; NULL without one */
+    } attn_post, mlp_post;
 };
 struct trace {
     const jsc_model *model;
     struct jsc_stream *stream;
     jsc_plan plan;
     struct trace_sizes sizes;
-    int S, T, B;                        /* capacity; a forward may use fewer sequences */
-    int s_used;                         /* of the last forward */
-    int top_first;                      /* tokens before it need nothing past the last block's attention (one sequence); 0: all are needed */
-    bool precise;                       /* forwards sum the linear layers in double: for inputs whose rounding errors grow */
-    struct layer_trace *layers;         /* [L] */
-    dptr x_out;                         /* [N][d] input of the final norm */
-    dptr rf, mf;                        /* [N] of the final norm */
-    dptr y;                             /* [N][d] REAL final hidden state, every position */
-    dptr y_act;                         /* the same as ACT (y if one_type) */
-    dptr cos, sin;                      /* [T][rot/2] */
+    int S, T, B;                /* capacity; a forward may use fewer sequences */
+    int s_used;                 /* of the last forward */
+    int top_first;              /* tokens before it need nothing past the last block's attention (one sequence); 0: all are needed */
+    bool precise;               /* forwards sum the linear layers in double: for inputs whose rounding errors grow */
+    struct layer_trace *layers; /* [L] */
+    dptr x_out;                 /* [N][d] input of the final norm */
+    dptr rf, mf;                /* [N] of the final norm */
+    dptr y;                     /* [N][d] REAL final hidden state, every position */
+    dptr y_act;                 /* the same as ACT (y if one_type) */
+    dptr cos[2], sin[2];        /* [T][rot/2]; [1]: the table of blocks with local_rope */
     dptr act, wide, wide_act, o_act, z; /* forward scratch: [N][d] ACT, [N][2f] REAL, [N][f] ACT, [N][H h] ACT, [V] REAL */
-    /* VJP: R [M][d] REAL, G [M][d] COT (R if one_type); the rest is scratch of one half of a block */
+    /* VJP: R [M][d] REAL, G [M][d] COT (R if one_type, but not of parallel halves: both pull back what stood before either); the rest is
+     * scratch of one half of a block */
     dptr R, G, dn, da, dgu, dout, dqkv, scratch;
     size_t mlp_rows, slab_rows;       /* rows that dn, da, dgu hold in the MLP half; dn, dout, dqkv in the attention half */
     size_t half_bytes, scratch_bytes; /* from dn on, which the two halves and a collapse share; of scratch */
-    dptr top_R, top_G, tok; /* rows of the target position: [S B][d], int32 [S B] */
-    dptr pos;               /* int32 [B]: target position of every right-hand side */
-    dptr squares;           /* double [levels][M] */
-    dptr memory;            /* the one block on the device */
+    dptr top_R, top_G, tok;           /* rows of the target position: [S B][d], int32 [S B] */
+    dptr pos;                         /* int32 [B]: target position of every right-hand side */
+    dptr squares;                     /* double [levels][M] */
+    dptr memory;                      /* the one block on the device */
     double seconds_forward, seconds_backward;
-    int largest_B;               /* most right-hand sides that were pulled back at once, */
-    enum mlp_form largest_form;  /* and the form they took */
+    int largest_B;              /* most right-hand sides that were pulled back at once, */
+    enum mlp_form largest_form; /* and the form they took */
 };
 /* Lays the trace out in arena (base NULL: adds up the bytes only). trace may hold nothing but stream sizes and layers then. */
 void trace_layout(struct trace *trace, const jsc_model *model, const struct trace_sizes *sizes, const size_t size_of[ROLE_COUNT],
@@ -103,6 +108,22 @@ jsc_status trace_make_forward(const struct trace *like, int S, struct trace **ou
 uint64_t trace_forward_bytes(const jsc_model *model, int S, int T);
 void trace_free(struct trace *trace);
 
+/* What the MLP half's norm reads: the stream after attention, or beside it. */
+static inline dptr mlp_input(const jsc_model *m, const struct layer_trace *lt)
+{
+    return m->norms.parallel ? lt->x_in : lt->x_mid;
+}
+
+/* The norm of a block's queries (i = 0) or keys (i = 1): parts of a qkv row from element first on. */
+struct qk_part {
+    int parts, width;
+    bool own;
+    size_t first;
+    const struct norm_weights *w;
+    dptr hat, r;
+};
+struct qk_part qk_part(const struct trace *trace, int block, int i);
+
 /* ---- record.c ---------------------------------------------------------------------------------------------------------------- */
 
 /* Calls walk, or repeats what the device recorded of it for the same layout of the trace and the same key: n numbers (at most 16) that its
@@ -112,7 +133,11 @@ jsc_status walk_recorded(struct trace *trace, const int64_t *key, size_t n, jsc_
 
 /* ---- forward.c --------------------------------------------------------------------------------------------------------------- */
 
-/* Block-0 inputs of the prompt, x [T][d], host doubles (embedding, scale, position embedding). */
+/* Embeddings of n tokens as they enter block 0, but for learned positions: x [n][d], host doubles. n: at most the trace's token rows. */
+jsc_status forward_embeddings(struct trace *trace, const int32_t *ids, size_t n, double *x, jsc_error *error);
+/* x [T][d] += learned positions of tokens 0 .. T-1; nothing where there are none. */
+jsc_status forward_positions(struct trace *trace, double *x, jsc_error *error);
+/* Block-0 inputs of the prompt, x [T][d], host doubles (embedding, scale, projection, learned positions). */
 jsc_status forward_inputs(struct trace *trace, const int32_t *ids, double *x, jsc_error *error);
 /* Runs S sequences of the trace's T tokens whose block-0 inputs are x [S][T][d] (host); fills the trace. */
 jsc_status forward_run(struct trace *trace, const double *x, int S, jsc_error *error);
@@ -126,7 +151,8 @@ jsc_status forward_logits(struct trace *trace, int row, double *z, double *slope
 /* dy[i] = sum_t J_t u_t at token row, [n][d], by differences of forward passes. u: [n][T][d] tangents of the block-0 inputs x [T][d], y: [d] at
  * row for x itself. One-sided and in the forward's precision, so right to about 1 %: enough to choose directions by, never a score.
  * Costs n forward passes of like's T tokens without the head. u is overwritten. */
-jsc_status tangents_run(const struct trace *like, const double *x, const double *y, double *u, int n, int row, double *dy, jsc_error *error);
+jsc_status tangents_run(const struct trace *like, const double *x, const double *y, double *u, int n, int row, double *dy,
+                        jsc_error *error);
 /* Bytes that it takes. */
 uint64_t tangents_bytes(const jsc_model *model, int T, int n);
 

@@ -4,17 +4,62 @@
 #include <math.h>
 #include <stdio.h>
 
-jsc_status forward_inputs(struct trace *t, const int32_t *ids, double *x, jsc_error *error)
+/* Through the projection between the embedding's width and d. e, x: host [n][width], [n][d]. */
+static jsc_status project(struct trace *t, const double *e, size_t n, double *x, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const jsc_model *m = t->model;
-    const size_t n = (size_t)t->T;
-    const struct op_embed embed = {.n = n, .ids = ids, .w = m->embed, .scale = m->embed_scale, .out = t->layers[0].x_in};
-
-    TRY(m->ops->embed(t->stream, &embed, error));
+    TRY(m->ops->put(t->stream, ROLE_ACT, t->act, e, n * (size_t)m->config.embed_width, error));
+    TRY(m->ops->matmul(t->stream, &(struct op_matmul){.precise = true, .n = n, .w = m->project_in, .x = t->act, .y = t->layers[0].x_in},
+                       error));
     TRY(m->ops->get(t->stream, ROLE_REAL, x, t->layers[0].x_in, n * (size_t)m->d, error));
 done:
     return status;
+}
+
+jsc_status forward_embeddings(struct trace *t, const int32_t *ids, size_t n, double *x, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const jsc_model *m = t->model;
+    const struct op_embed embed = {.n = n, .ids = ids, .w = m->embed, .scale = m->embed_scale, .out = t->layers[0].x_in};
+
+    TRY(m->ops->embed(t->stream, &embed, error));
+    TRY(m->ops->get(t->stream, ROLE_REAL, x, t->layers[0].x_in, n * (size_t)m->config.embed_width, error));
+    if (m->project_in != NULL)
+        TRY(project(t, x, n, x, error));
+done:
+    return status;
+}
+
+jsc_status forward_positions(struct trace *t, double *x, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const jsc_model *m = t->model;
+    const size_t T = (size_t)t->T, n = T * (size_t)m->d;
+    int32_t *rows = NULL;
+    double *p = NULL;
+
+    if (m->positions == NULL)
+        return JSC_OK;
+    TRY(mem_new(&rows, T, error));
+    TRY(mem_new(&p, n, error));
+    for (size_t i = 0; i < T; i++)
+        rows[i] = (int32_t)i + m->family->position_offset;
+    TRY(m->ops->embed(t->stream, &(struct op_embed){.n = T, .ids = rows, .w = m->positions, .scale = 1.0, .out = t->layers[0].x_in},
+                      error));
+    TRY(m->ops->get(t->stream, ROLE_REAL, p, t->layers[0].x_in, n, error));
+    for (size_t i = 0; i < n; i++)
+        x[i] += p[i];
+done:
+    mem_free(rows);
+    mem_free(p);
+    return status;
+}
+
+jsc_status forward_inputs(struct trace *t, const int32_t *ids, double *x, jsc_error *error)
+{
+    const jsc_status status = forward_embeddings(t, ids, (size_t)t->T, x, error);
+    return status == JSC_OK ? forward_positions(t, x, error) : status;
 }
 
 /* Where the rows begin that block l must give past its attention: nothing later reads the others of the last block. */
@@ -28,32 +73,110 @@ static dptr rows_from(const struct trace *t, dptr base, size_t first, int width)
     return base == NULL ? NULL : dptr_at(base, first * (size_t)width, t->stream->size_of[ROLE_REAL]);
 }
 
-/* x_mid = x_in + Wo attention(rope(Wqkv norm(x_in))) */
-static jsc_status attention_half(struct trace *t, int l, size_t N, jsc_error *error)
+/* The norm in front of a half, of rows first .. first+n-1 of x; NONE: x as it is. */
+static jsc_status pre_norm(struct trace *t, const struct norm_weights *w, size_t first, size_t n, dptr x, dptr r, dptr mean,
+                           jsc_error *error)
+{
+    const jsc_model *m = t->model;
+    return m->ops->norm(t->stream,
+                        &(struct op_norm){.n = n,
+                                          .d = m->d,
+                                          .kind = m->norms.pre ? m->family->norm : NORM_NONE,
+                                          .eps = m->config.norm_eps,
+                                          .x = rows_from(t, x, first, m->d),
+                                          .w = w->w,
+                                          .b = w->b,
+                                          .y = t->act,
+                                          .r = rows_from(t, r, first, 1),
+                                          .mean = rows_from(t, mean, first, 1)},
+                        error);
+}
+
+static jsc_status add_rows(struct trace *t, size_t first, size_t n, dptr x, dptr y, jsc_error *error)
+{
+    const int d = t->model->d;
+    return t->model->ops->add(
+        t->stream, &(struct op_add){.n = n * (size_t)d, .scale = 1.0, .x = rows_from(t, x, first, d), .y = rows_from(t, y, first, d)},
+        error);
+}
+
+static jsc_status post_norm(struct trace *t, const struct norm_weights *w, const struct post_trace *post, size_t first, size_t n, dptr out,
+                            jsc_error *error)
+{
+    const jsc_model *m = t->model;
+    return m->ops->norm(t->stream,
+                        &(struct op_norm){.n = n,
+                                          .d = m->d,
+                                          .kind = m->family->norm,
+                                          .eps = m->config.norm_eps,
+                                          .x = rows_from(t, post->x, first, m->d),
+                                          .w = w->w,
+                                          .b = w->b,
+                                          .y_real = rows_from(t, out, first, m->d),
+                                          .r = rows_from(t, post->r, first, 1),
+                                          .mean = rows_from(t, post->m, first, 1)},
+                        error);
+}
+
+/* The end of a half: W y is the branch;  out = x + W y,  x + norm(W y)  or  norm(x + W y). y: ACT rows from first on. */
+static jsc_status end_half(struct trace *t, const struct jsc_weight *W, const struct norm_weights *w, const struct post_trace *post,
+                           size_t first, size_t n, dptr y, dptr x, dptr out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const jsc_model *m = t->model;
+    const dptr branch = post->x != NULL ? post->x : out;
+
+    TRY(m->ops->matmul(t->stream,
+                       &(struct op_matmul){.precise = t->precise, .n = n, .w = W, .x = y, .y = rows_from(t, branch, first, m->d)}, error));
+    if (m->norms.post)
+        TRY(post_norm(t, w, post, first, n, out, error));
+    TRY(add_rows(t, first, n, m->norms.sum ? branch : out, x, error));
+    if (m->norms.sum)
+        TRY(post_norm(t, w, post, first, n, out, error));
+done:
+    return status;
+}
+
+/* Queries and keys of a block, each normalised over a head's components or over all heads. */
+static jsc_status qk_norm(struct trace *t, int l, size_t N, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const jsc_model *m = t->model;
+    const struct layer_trace *lt = &t->layers[l];
+    const struct qk_part parts[] = {qk_part(t, l, 0), qk_part(t, l, 1)};
+
+    for (int i = 0; i < 2; i++)
+        TRY(m->ops->part_norm(t->stream,
+                              &(struct op_part_norm){.n = N,
+                                                     .parts = parts[i].parts,
+                                                     .width = parts[i].width,
+                                                     .stride = (m->H + 2 * m->K) * m->h,
+                                                     .kind = m->family->norm,
+                                                     .own = parts[i].own,
+                                                     .eps = m->config.norm_eps,
+                                                     .x = dptr_at(lt->qkv, parts[i].first, t->stream->size_of[ROLE_REAL]),
+                                                     .w = parts[i].w->w,
+                                                     .b = parts[i].w->b,
+                                                     .xhat = parts[i].hat,
+                                                     .r = parts[i].r},
+                              error));
+done:
+    return status;
+}
+
+/* qkv = rope(norm(Wqkv pre(x_in))) */
+static jsc_status queries_keys_values(struct trace *t, int l, size_t N, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const jsc_model *m = t->model;
     const struct jsc_ops *ops = m->ops;
     const struct block *b = &m->blocks[l];
     struct layer_trace *lt = &t->layers[l];
-    const int W = (m->H + 2 * m->K) * m->h;
-    const dptr o_act = t->stream->one_type ? lt->o : t->o_act;
-    const size_t first = first_row(t, l), rows = N - first, q = (size_t)m->H * (size_t)m->h;
-    const dptr x_mid = rows_from(t, lt->x_mid, first, m->d);
 
-    TRY(ops->norm(t->stream,
-                  &(struct op_norm){.n = N,
-                                    .d = m->d,
-                                    .kind = m->family->norm,
-                                    .eps = m->config.norm_eps,
-                                    .x = lt->x_in,
-                                    .w = b->attn_norm,
-                                    .b = b->attn_norm_bias,
-                                    .y = t->act,
-                                    .r = lt->r1,
-                                    .mean = lt->m1},
-                  error));
+    TRY(pre_norm(t, &b->attn_norm, 0, N, lt->x_in, lt->r1, lt->m1, error));
     TRY(ops->matmul(t->stream, &(struct op_matmul){.precise = t->precise, .n = N, .w = b->qkv, .x = t->act, .y = lt->qkv}, error));
+    if (m->config.qk_norm)
+        TRY(qk_norm(t, l, N, error));
     if (b->rotary)
         TRY(ops->rope(t->stream,
                       &(struct op_rope){.n = N,
@@ -61,38 +184,48 @@ static jsc_status attention_half(struct trace *t, int l, size_t N, jsc_error *er
                                         .heads = m->H + m->K,
                                         .h = m->h,
                                         .rot = m->rot,
-                                        .stride = W,
+                                        .stride = (m->H + 2 * m->K) * m->h,
                                         .layout = m->family->rope,
                                         .x = lt->qkv,
-                                        .cos = t->cos,
-                                        .sin = t->sin},
+                                        .cos = t->cos[b->local_rope],
+                                        .sin = t->sin[b->local_rope]},
                       error));
-    TRY(ops->attention(t->stream,
-                       &(struct op_attention){.S = t->s_used,
-                                              .T = t->T,
-                                              .H = m->H,
-                                              .K = m->K,
-                                              .h = m->h,
-                                              .window = b->window,
-                                              .scale = m->scale,
-                                              .cap = m->attn_cap,
-                                              .qkv = lt->qkv,
-                                              .o = lt->o,
-                                              .o_act = o_act,
-                                              .lse = lt->lse},
-                       error));
-    TRY(ops->matmul(
-        t->stream,
-        &(struct op_matmul){
-            .precise = t->precise, .n = rows, .w = b->o, .x = dptr_at(o_act, first * q, t->stream->size_of[ROLE_ACT]), .y = x_mid},
-        error));
-    TRY(ops->add(t->stream, &(struct op_add){.n = rows * (size_t)m->d, .scale = 1.0, .x = x_mid, .y = rows_from(t, lt->x_in, first, m->d)},
-                 error));
 done:
     return status;
 }
 
-/* out = x_mid + Wdown gate(Wup norm(x_mid)) */
+/* x_mid = x_in + Wo attention(qkv), with the norms that the family puts around it */
+static jsc_status attention_half(struct trace *t, int l, size_t N, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const jsc_model *m = t->model;
+    const struct block *b = &m->blocks[l];
+    struct layer_trace *lt = &t->layers[l];
+    const dptr o_act = t->stream->one_type ? lt->o : t->o_act;
+    const size_t first = first_row(t, l), q = (size_t)m->H * (size_t)m->h;
+
+    TRY(queries_keys_values(t, l, N, error));
+    TRY(m->ops->attention(t->stream,
+                          &(struct op_attention){.S = t->s_used,
+                                                 .T = t->T,
+                                                 .H = m->H,
+                                                 .K = m->K,
+                                                 .h = m->h,
+                                                 .window = b->window,
+                                                 .scale = b->scale,
+                                                 .cap = m->attn_cap,
+                                                 .qkv = lt->qkv,
+                                                 .o = lt->o,
+                                                 .o_act = o_act,
+                                                 .lse = lt->lse},
+                          error));
+    TRY(end_half(t, b->o, &b->attn_post, &lt->attn_post, first, N - first, dptr_at(o_act, first * q, t->stream->size_of[ROLE_ACT]),
+                 lt->x_in, lt->x_mid, error));
+done:
+    return status;
+}
+
+/* out = x_mid + Wdown gate(Wup pre(x_mid)), with the norms that the family puts around it; parallel: pre(x_in) */
 static jsc_status mlp_half(struct trace *t, int l, size_t N, dptr out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
@@ -101,20 +234,8 @@ static jsc_status mlp_half(struct trace *t, int l, size_t N, dptr out, jsc_error
     const struct block *b = &m->blocks[l];
     struct layer_trace *lt = &t->layers[l];
     const size_t first = first_row(t, l), rows = N - first;
-    const dptr x_mid = rows_from(t, lt->x_mid, first, m->d), y = rows_from(t, out, first, m->d);
 
-    TRY(ops->norm(t->stream,
-                  &(struct op_norm){.n = rows,
-                                    .d = m->d,
-                                    .kind = m->family->norm,
-                                    .eps = m->config.norm_eps,
-                                    .x = x_mid,
-                                    .w = b->mlp_norm,
-                                    .b = b->mlp_norm_bias,
-                                    .y = t->act,
-                                    .r = rows_from(t, lt->r2, first, 1),
-                                    .mean = rows_from(t, lt->m2, first, 1)},
-                  error));
+    TRY(pre_norm(t, &b->mlp_norm, first, rows, mlp_input(m, lt), lt->r2, lt->m2, error));
     TRY(ops->matmul(t->stream, &(struct op_matmul){.precise = t->precise, .n = rows, .w = b->up, .x = t->act, .y = t->wide}, error));
     TRY(ops->gate(t->stream,
                   &(struct op_gate){.n = rows,
@@ -126,8 +247,7 @@ static jsc_status mlp_half(struct trace *t, int l, size_t N, dptr out, jsc_error
                                     .c1 = rows_from(t, lt->c1, first, m->f),
                                     .c2 = rows_from(t, lt->c2, first, m->f)},
                   error));
-    TRY(ops->matmul(t->stream, &(struct op_matmul){.precise = t->precise, .n = rows, .w = b->down, .x = t->wide_act, .y = y}, error));
-    TRY(ops->add(t->stream, &(struct op_add){.n = rows * (size_t)m->d, .scale = 1.0, .x = y, .y = x_mid}, error));
+    TRY(end_half(t, b->down, &b->mlp_post, &lt->mlp_post, first, rows, t->wide_act, lt->x_mid, out, error));
 done:
     return status;
 }
@@ -192,11 +312,11 @@ static jsc_status final_norm(struct trace *t, size_t N, jsc_error *error)
     return m->ops->norm(t->stream,
                         &(struct op_norm){.n = N - first,
                                           .d = m->d,
-                                          .kind = m->family->norm,
+                                          .kind = m->final_kind,
                                           .eps = m->config.norm_eps,
                                           .x = rows_from(t, t->x_out, first, m->d),
-                                          .w = m->final_norm,
-                                          .b = m->final_norm_bias,
+                                          .w = m->final_norm.w,
+                                          .b = m->final_norm.b,
                                           .y = y_act,
                                           .y_real = rows_from(t, t->y, first, m->d),
                                           .r = rows_from(t, t->rf, first, 1),

@@ -15,6 +15,15 @@ static size_t times(size_t a, size_t b)
     return size_mul(a, b, &out) ? out : SIZE_MAX;
 }
 
+static void layout_post(const jsc_model *m, struct post_trace *post, size_t N, size_t real, struct arena *arena)
+{
+    if (!m->norms.post && !m->norms.sum)
+        return;
+    post->x = arena_push(arena, times(N, (size_t)m->d), real);
+    post->r = arena_push(arena, N, real);
+    post->m = m->family->norm == NORM_LAYER ? arena_push(arena, N, real) : NULL;
+}
+
 static void layout_forward(struct trace *t, const jsc_model *m, const struct trace_sizes *z, const size_t *size_of, bool one_type,
                            struct arena *arena)
 {
@@ -33,6 +42,8 @@ static void layout_forward(struct trace *t, const jsc_model *m, const struct tra
         lt->r1 = arena_push(arena, N, real);
         lt->m1 = mean ? arena_push(arena, N, real) : NULL;
         lt->qkv = arena_push(arena, times(N, W), real);
+        lt->qk_hat = m->config.qk_norm ? arena_push(arena, times(N, q + (size_t)m->K * (size_t)m->h), real) : NULL;
+        lt->qk_r = m->config.qk_norm ? arena_push(arena, times(N, (size_t)m->H + (size_t)m->K), real) : NULL;
         lt->o = arena_push(arena, times(N, q), real);
         lt->lse = arena_push(arena, times(N, (size_t)m->H), real);
         lt->x_mid = arena_push(arena, times(N, d), real);
@@ -40,14 +51,18 @@ static void layout_forward(struct trace *t, const jsc_model *m, const struct tra
         lt->m2 = mean ? arena_push(arena, N, real) : NULL;
         lt->c1 = arena_push(arena, times(N, f), real);
         lt->c2 = m->family->gated ? arena_push(arena, times(N, f), real) : NULL;
+        layout_post(m, &lt->attn_post, N, real, arena);
+        layout_post(m, &lt->mlp_post, N, real, arena);
     }
     t->x_out = arena_push(arena, times(N, d), real);
     t->rf = arena_push(arena, N, real);
     t->mf = mean ? arena_push(arena, N, real) : NULL;
     t->y = arena_push(arena, times(N, d), real);
     t->y_act = one_type ? t->y : arena_push(arena, times(N, d), act);
-    t->cos = arena_push(arena, times(z->T, (size_t)m->rot / 2), real);
-    t->sin = arena_push(arena, times(z->T, (size_t)m->rot / 2), real);
+    for (int i = 0; i < (m->config.local_theta > 0.0 ? 2 : 1); i++) {
+        t->cos[i] = arena_push(arena, times(z->T, (size_t)m->rot / 2), real);
+        t->sin[i] = arena_push(arena, times(z->T, (size_t)m->rot / 2), real);
+    }
     t->z = arena_push(arena, (size_t)m->V, real);
 }
 
@@ -73,9 +88,10 @@ static void layout_backward(struct trace *t, const jsc_model *m, const struct tr
     size_t end = 0;
 
     t->R = arena_push(arena, times(M, d), real);
-    t->G = one_type ? t->R : arena_push(arena, times(M, d), cot);
+    const bool one = one_type && !m->norms.parallel;
+    t->G = one ? t->R : arena_push(arena, times(M, d), cot);
     t->top_R = arena_push(arena, times(top, d), real);
-    t->top_G = one_type ? t->top_R : arena_push(arena, times(top, d), cot);
+    t->top_G = one ? t->top_R : arena_push(arena, times(top, d), cot);
     t->tok = arena_push(arena, top, sizeof(int32_t));
     t->pos = arena_push(arena, B, sizeof(int32_t));
     t->squares = arena_push(arena, times(z->levels, M), sizeof(double));
@@ -114,27 +130,45 @@ void trace_layout(struct trace *t, const jsc_model *m, const struct trace_sizes 
     arena->used = larger(arena->used, forward.used);
 }
 
-static jsc_status put_rope(struct trace *t, jsc_error *error)
+struct qk_part qk_part(const struct trace *t, int l, int i)
+{
+    const jsc_model *m = t->model;
+    const struct block *b = &m->blocks[l];
+    const struct layer_trace *lt = &t->layers[l];
+    const int heads = i == 0 ? m->H : m->K;
+    const bool whole = m->family->qk_norm == QK_WHOLE;
+    const size_t q = (size_t)m->H * (size_t)m->h, query_parts = whole ? 1 : (size_t)m->H, real = t->stream->size_of[ROLE_REAL];
+    return (struct qk_part){.parts = whole ? 1 : heads,
+                            .width = whole ? heads * m->h : m->h,
+                            .own = m->family->qk_norm == QK_OWN,
+                            .first = i == 0 ? 0 : q,
+                            .w = i == 0 ? &b->q_norm : &b->k_norm,
+                            .hat = dptr_at(lt->qk_hat, i == 0 ? 0 : t->sizes.N * q, real),
+                            .r = dptr_at(lt->qk_r, i == 0 ? 0 : t->sizes.N * query_parts, real)};
+}
+
+/* Table i of cos and sin: 0 that of most blocks, 1 that of the blocks with local_rope. */
+static jsc_status put_rope(struct trace *t, int table, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const jsc_model *m = t->model;
     const size_t half = (size_t)m->rot / 2, n = (size_t)t->T * half;
-    double *f = NULL, *c = NULL, *s = NULL;
+    double *f = NULL, *c = NULL, *s = NULL, factor = 1.0;
 
     TRY(mem_new(&f, half, error));
     TRY(mem_new(&c, n, error));
     TRY(mem_new(&s, n, error));
-    const double factor = rope_table(&m->config, m->rot, t->plan.n_prompt > 0 ? t->plan.n_prompt : t->T, f);
-    for (size_t j = 0; j < half; j++) {
-        if (m->rope_factors != NULL)
-            f[j] /= m->rope_factors[j];
+    if (table == 0)
+        factor = rope_table(&m->config, m->rot, t->plan.n_prompt > 0 ? t->plan.n_prompt : t->T, f);
+    else
+        rope_table_local(&m->config, m->rot, f);
+    for (size_t j = 0; j < half; j++)
         for (size_t i = 0; i < (size_t)t->T; i++) {
             c[i * half + j] = factor * cos((double)i * f[j]);
             s[i * half + j] = factor * sin((double)i * f[j]);
         }
-    }
-    TRY(m->ops->put(t->stream, ROLE_REAL, t->cos, c, n, error));
-    TRY(m->ops->put(t->stream, ROLE_REAL, t->sin, s, n, error));
+    TRY(m->ops->put(t->stream, ROLE_REAL, t->cos[table], c, n, error));
+    TRY(m->ops->put(t->stream, ROLE_REAL, t->sin[table], s, n, error));
 done:
     mem_free(f);
     mem_free(c);
@@ -161,7 +195,9 @@ static jsc_status build(const jsc_model *m, const jsc_plan *plan, const struct t
     TRY(m->ops->alloc(m->device, arena.used, &t->memory, error));
     arena = (struct arena){.base = t->memory, .used = 0, .host = false};
     trace_layout(t, m, z, t->stream->size_of, t->stream->one_type, &arena);
-    TRY(put_rope(t, error));
+    for (int i = 0; i < 2; i++)
+        if (m->rot > 0 && t->cos[i] != NULL)
+            TRY(put_rope(t, i, error));
     *out = t, t = NULL;
 done:
     trace_free(t);

@@ -1,22 +1,14 @@
 /* config.c: config.json -> sizes and options, each field with its range; what is declared and not implemented is refused by name. */
 #include "files_internal.h"
 
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Sizes that every config.json of a decoder has. Another family's spelling of a key is a row of another table. */
-static const struct size_field {
-    const char *key;
-    size_t offset; /* of an int64_t in struct config */
-    int64_t high;  /* the low end is 1 */
-} size_fields[] = {
-    {"hidden_size", offsetof(struct config, d), WIDTH_MAX},
-    {"intermediate_size", offsetof(struct config, f), MLP_MAX},
-    {"num_hidden_layers", offsetof(struct config, n_layers), LAYERS_MAX},
-    {"num_attention_heads", offsetof(struct config, H), HEADS_MAX},
-    {"vocab_size", offsetof(struct config, vocab), VOCAB_MAX},
-};
+static const struct config_spelling usual = {.d = "hidden_size",
+                                             .f = "intermediate_size",
+                                             .n_layers = "num_hidden_layers",
+                                             .H = "num_attention_heads",
+                                             .max_position = "max_position_embeddings"};
 
 jsc_status config_warn(struct config *config, jsc_error *error, const char *format, ...)
 {
@@ -33,7 +25,10 @@ done:
 void config_free(struct config *config)
 {
     mem_free(config->warnings);
+    mem_free(config->short_factors);
+    mem_free(config->long_factors);
     config->warnings = NULL;
+    config->short_factors = config->long_factors = NULL;
     config->n_warnings = config->warnings_capacity = 0;
 }
 
@@ -45,6 +40,13 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
+/* The part about the text model: of a checkpoint that sees pictures too, text_config. */
+static const json_t *text_part(const json_t *root)
+{
+    const json_t *text = json_object_get(root, "text_config");
+    return json_is_object(text) && json_is_string(json_object_get(text, "model_type")) ? text : root;
+}
+
 /* Only models with a language-model head predict tokens. */
 static jsc_status check_architecture(const char *path, const json_t *root, jsc_error *error)
 {
@@ -54,7 +56,8 @@ static jsc_status check_architecture(const char *path, const json_t *root, jsc_e
     const char *name = json_string_value(json_array_get(list, 0));
     if (name == NULL)
         return status_set(error, JSC_E_FORMAT, "%s: architectures is not a list of names", path);
-    if (!ends_with(name, "ForCausalLM") && !ends_with(name, "LMHeadModel"))
+    const bool both = text_part(root) != root && ends_with(name, "ForConditionalGeneration");
+    if (!both && !ends_with(name, "ForCausalLM") && !ends_with(name, "LMHeadModel"))
         return status_set(error, JSC_E_UNSUPPORTED,
                           "%s: architecture %s has no language-model head; only ...ForCausalLM and ...LMHeadModel are read", path, name);
     return JSC_OK;
@@ -66,7 +69,7 @@ jsc_status config_family_json(const char *path, const json_t *root, char *out, s
     const char *name = NULL;
     if (!json_is_object(root))
         FAIL(JSC_E_FORMAT, "%s: is not a JSON object", path);
-    TRY(json_get_string(path, root, "model_type", &name, NULL, error));
+    TRY(json_get_string(path, text_part(root), "model_type", &name, NULL, error));
     if (name == NULL)
         FAIL(JSC_E_FORMAT, "%s: model_type is absent, so the model's family is unknown", path);
     if (name[0] == '\0' || strlen(name) >= capacity)
@@ -79,27 +82,37 @@ done:
 
 /* ---- fields ---------------------------------------------------------------------------------------------------------------- */
 
-static jsc_status read_sizes(const char *path, const json_t *root, const struct config_defaults *defaults, struct config *c,
-                             jsc_error *error)
+/* A size that must be there, unless absent > 0 stands for it. */
+static jsc_status read_size(const char *path, const json_t *root, const char *key, int64_t high, int64_t absent, int64_t *out,
+                            jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    bool present = false;
-    for (size_t i = 0; i < sizeof size_fields / sizeof size_fields[0]; i++) {
-        const struct size_field *f = &size_fields[i];
-        int64_t *field = (int64_t *)(void *)((char *)c + f->offset);
-        TRY(json_get_int(path, root, f->key, 1, f->high, field, &present, error));
-        if (!present)
-            FAIL(JSC_E_FORMAT, "%s: %s is absent", path, f->key);
-    }
-    c->max_position = defaults->max_position;
-    TRY(json_get_int(path, root, "max_position_embeddings", 1, POSITION_MAX, &c->max_position, NULL, error));
-    if (c->max_position == 0)
-        FAIL(JSC_E_FORMAT, "%s: max_position_embeddings is absent", path);
+    *out = absent;
+    TRY(json_get_int(path, root, key, 1, high, out, NULL, error));
+    if (*out == 0)
+        FAIL(JSC_E_FORMAT, "%s: %s is absent", path, key);
+done:
+    return status;
+}
+
+static jsc_status read_sizes(const char *path, const json_t *root, const struct config_rules *rules, struct config *c, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const struct config_spelling *n = rules->spelling != NULL ? rules->spelling : &usual;
+    TRY(read_size(path, root, n->d, WIDTH_MAX, 0, &c->d, error));
+    TRY(read_size(path, root, n->f, MLP_MAX, n->f_per_d * c->d, &c->f, error));
+    TRY(read_size(path, root, n->n_layers, LAYERS_MAX, 0, &c->n_layers, error));
+    TRY(read_size(path, root, n->H, HEADS_MAX, rules->absent_H, &c->H, error));
+    TRY(read_size(path, root, "vocab_size", VOCAB_MAX, rules->absent_vocab, &c->vocab, error));
+    TRY(read_size(path, root, n->max_position, POSITION_MAX, rules->max_position, &c->max_position, error));
+    c->embed_width = c->d;
+    if (rules->traits & TRAIT_EMBED_WIDTH)
+        TRY(json_get_int(path, root, "word_embed_proj_dim", 1, WIDTH_MAX, &c->embed_width, NULL, error));
     /* null means as many as query heads; absent means the family's default */
     const bool null_K = json_is_null(json_object_get(root, "num_key_value_heads"));
-    c->K = null_K || defaults->absent_K < 0 ? c->H : defaults->absent_K;
+    c->K = null_K || rules->absent_K < 0 ? c->H : rules->absent_K;
     TRY(json_get_int(path, root, "num_key_value_heads", 1, HEADS_MAX, &c->K, &c->K_present, error));
-    c->h = defaults->absent_h < 0 ? 0 : defaults->absent_h;
+    c->h = rules->absent_h < 0 ? 0 : rules->absent_h;
     TRY(json_get_int(path, root, "head_dim", 1, HEAD_MAX, &c->h, &c->h_present, error));
 done:
     return status;
@@ -123,27 +136,25 @@ done:
     return status;
 }
 
-static jsc_status read_options(const char *path, const json_t *root, const struct config_defaults *defaults, struct config *c,
-                               jsc_error *error)
+static jsc_status read_head(const char *path, const json_t *root, const json_t *text, const struct config_rules *rules, struct config *c,
+                            jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    const char *activation = "";
-    int64_t window = 0;
-    c->norm_eps = defaults->norm_eps;
-    TRY(json_get_double(path, root, "rms_norm_eps", EPS_MIN, EPS_MAX, &c->norm_eps, NULL, error));
-    TRY(json_get_string(path, root, "hidden_act", &activation, NULL, error));
+    const char *activation = "", *key = rules->activation_key != NULL ? rules->activation_key : "hidden_act";
+    TRY(json_get_string(path, text, key, &activation, NULL, error));
     if (strlen(activation) >= sizeof c->activation)
-        FAIL(JSC_E_UNSUPPORTED, "%s: hidden_act \"%.80s\" is not implemented", path, activation);
+        FAIL(JSC_E_UNSUPPORTED, "%s: %s \"%.80s\" is not implemented", path, key, activation);
     (void)snprintf(c->activation, sizeof c->activation, "%s", activation);
-    c->tied = defaults->tied;
-    TRY(json_get_bool(path, root, "tie_word_embeddings", &c->tied, &c->tied_present, error));
-    TRY(json_get_bool(path, root, "attention_bias", &c->attention_bias, NULL, error));
-    TRY(json_get_bool(path, root, "mlp_bias", &c->mlp_bias, NULL, error));
-    TRY(json_get_int(path, root, "sliding_window", 1, POSITION_MAX, &window, NULL, error));
-    if (window > 0) /* transformers' llama has no window */
-        TRY(config_warn(c, error, "%s: sliding_window %" PRId64 " has no effect in a model of type %s", path, window, c->family));
-    TRY(read_token_id(path, root, "bos_token_id", c->vocab, &c->bos_id, error));
-    TRY(read_token_id(path, root, "eos_token_id", c->vocab, &c->eos_id, error));
+    c->tied = rules->tied;
+    TRY(json_get_bool(path, text, "tie_word_embeddings", &c->tied, &c->tied_present, error));
+    TRY(read_token_id(path, text, "bos_token_id", c->vocab, &c->bos_id, error));
+    TRY(read_token_id(path, text, "eos_token_id", c->vocab, &c->eos_id, error));
+    if (root != text && !c->tied_present)
+        TRY(json_get_bool(path, root, "tie_word_embeddings", &c->tied, &c->tied_present, error));
+    if (root != text && c->bos_id < 0)
+        TRY(read_token_id(path, root, "bos_token_id", c->vocab, &c->bos_id, error));
+    if (root != text && c->eos_id < 0)
+        TRY(read_token_id(path, root, "eos_token_id", c->vocab, &c->eos_id, error));
 done:
     return status;
 }
@@ -160,28 +171,61 @@ jsc_status config_check(const char *path, struct config *c, jsc_error *error)
         c->h = c->d / c->H;
     }
     const int64_t rotated = (int64_t)((double)c->h * c->partial_rotary);
+    if (!config_rotates(c))
+        goto done;
     if (rotated < 2 || rotated % 2 != 0)
         FAIL(JSC_E_FORMAT, "%s: %" PRId64 " rotary components of a head of %" PRId64 ", an even number from 2 is wanted", path, rotated,
              c->h);
     if (c->scaling == ROPE_DYNAMIC && rotated == 2)
         FAIL(JSC_E_FORMAT, "%s: dynamic rotary scaling needs more than 2 rotary components", path);
+    if (c->n_factors > 0 && c->n_factors != (size_t)rotated / 2)
+        FAIL(JSC_E_FORMAT, "%s: %zu factors of rotary frequencies for %" PRId64 " pairs of components", path, c->n_factors, rotated / 2);
 done:
     return status;
 }
 
-jsc_status config_from_json(const char *path, const json_t *root, const struct config_defaults *defaults, struct config *out,
-                            jsc_error *error)
+bool config_rotates(const struct config *c)
+{
+    for (int64_t l = 0; l < c->n_layers; l++)
+        if (c->blocks[l] & BLOCK_ROTARY)
+            return true;
+    return false;
+}
+
+/* What is neutral in every family. */
+void config_start(const struct config_rules *rules, bool gguf, struct config *out)
+{
+    *out = (struct config){.gguf = gguf,
+                           .bos_id = -1,
+                           .eos_id = -1,
+                           .norm_eps = rules->norm_eps,
+                           .layout = rules->layout,
+                           .final_norm = true,
+                           .norm_weights = true,
+                           .embed_scale = 1.0,
+                           .residual_scale = 1.0,
+                           .logit_scale = 1.0,
+                           .yarn_truncate = true,
+                           .factor = 1.0,
+                           .partial_rotary = rules->partial_rotary > 0.0 ? rules->partial_rotary : 1.0};
+}
+
+jsc_status config_from_json(const char *path, const json_t *root, const struct config_rules *rules, struct config *out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    struct config c = {.bos_id = -1, .eos_id = -1, .partial_rotary = 1.0, .factor = 1.0};
+    const json_t *text = text_part(root);
+    struct config c;
+    config_start(rules, false, &c);
     TRY(config_family_json(path, root, c.family, sizeof c.family, error));
     TRY(quantised_refuse_config(path, root, error));
-    TRY(read_sizes(path, root, defaults, &c, error));
-    TRY(read_options(path, root, defaults, &c, error));
-    TRY(config_rope_json(path, root, defaults, &c, error));
+    TRY(read_sizes(path, text, rules, &c, error));
+    TRY(read_head(path, root, text, rules, &c, error));
+    TRY(config_options_json(path, text, rules, &c, error));
+    TRY(config_blocks_json(path, text, rules, &c, error));
+    TRY(config_rope_json(path, text, rules, &c, error));
     TRY(config_check(path, &c, error));
     *out = c;
-    c.warnings = NULL;
+    memset(&c, 0, sizeof c);
 done:
     config_free(&c);
     return status;

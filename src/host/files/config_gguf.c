@@ -1,7 +1,6 @@
 /* config_gguf.c: GGUF metadata -> the same description of sizes and options that config.c makes from config.json. */
 #include "files_internal.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -92,6 +91,7 @@ static jsc_status read_sizes(struct keys *k, struct config *c, jsc_error *error)
     TRY(per_layer(k, "attention.head_count", HEADS_MAX, &c->H, &present, error));
     if (!present)
         FAIL(JSC_E_FORMAT, "%s: %s is absent", k->g->path, k->name);
+    c->embed_width = c->d;
     c->K = c->H;
     TRY(per_layer(k, "attention.head_count_kv", HEADS_MAX, &c->K, &c->K_present, error));
     TRY(gguf_get_int(k->g, key(k, "attention.key_length"), 1, HEAD_MAX, &c->h, &c->h_present, error));
@@ -114,119 +114,17 @@ done:
     return status;
 }
 
-/* ---- rotary ---------------------------------------------------------------------------------------------------------------- */
-
-static jsc_status read_yarn(struct keys *k, struct config *c, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    double attn = 1.0, ext = 1.0;
-    bool present = false;
-    c->beta_fast = 32.0;
-    c->beta_slow = 1.0;
-    TRY(gguf_get_double(k->g, key(k, "rope.scaling.yarn_beta_fast"), 1e-6, 1e6, &c->beta_fast, NULL, error));
-    TRY(gguf_get_double(k->g, key(k, "rope.scaling.yarn_beta_slow"), 1e-6, 1e6, &c->beta_slow, NULL, error));
-    if (!(c->beta_fast > c->beta_slow))
-        FAIL(JSC_E_FORMAT, "%s: yarn_beta_fast %g is not above yarn_beta_slow %g", k->g->path, c->beta_fast, c->beta_slow);
-    TRY(gguf_get_double(k->g, key(k, "rope.scaling.yarn_ext_factor"), -1e6, 1e6, &ext, NULL, error));
-    if (ext != 1.0 && !(ext < 0.0)) /* below 0: not set */
-        FAIL(JSC_E_UNSUPPORTED, "%s: %s %g is not implemented, only 1", k->g->path, k->name, ext);
-    if (gguf_find(k->g, key(k, "rope.scaling.yarn_log_multiplier")) != NULL)
-        FAIL(JSC_E_UNSUPPORTED, "%s: %s is not implemented", k->g->path, k->name);
-    TRY(gguf_get_double(k->g, key(k, "rope.scaling.attn_factor"), 1e-6, 1e6, &attn, &present, error));
-    if (!present)
-        TRY(gguf_get_double(k->g, key(k, "rope.scaling.yarn_attn_factor"), 1e-6, 1e6, &attn, &present, error));
-    if (present) /* llama.cpp multiplies it with its own */
-        c->attention_factor = attn * (0.1 * log(c->factor) + 1.0);
-done:
-    return status;
-}
-
-/* Type none | linear | yarn; absent: linear, with the factor that stands there or 1. */
-static jsc_status read_scaling(struct keys *k, struct config *c, jsc_error *error)
-{
-    static const char *const names[] = {"none", "linear", "yarn"};
-    static const enum rope_scaling types[] = {ROPE_NONE, ROPE_LINEAR, ROPE_YARN};
-    jsc_status status = JSC_OK;
-    const char *type = "linear";
-    size_t n = 6, i = 0;
-    bool present = false;
-    TRY(gguf_get_string(k->g, key(k, "rope.scaling.type"), &type, &n, NULL, error));
-    while (i < 3 && (strlen(names[i]) != n || memcmp(names[i], type, n) != 0))
-        i++;
-    if (i == 3)
-        FAIL(JSC_E_UNSUPPORTED, "%s: %s \"%.*s\" is not implemented (only none, linear, yarn)", k->g->path, k->name, n < 60 ? (int)n : 60,
-             type);
-    c->scaling = types[i];
-    TRY(gguf_get_double(k->g, key(k, "rope.scale_linear"), FACTOR_MIN, FACTOR_MAX, &c->factor, &present, error)); /* old name */
-    TRY(gguf_get_double(k->g, key(k, "rope.scaling.factor"), 0.0, FACTOR_MAX, &c->factor, NULL, error));
-    if (c->factor == 0.0) /* written by old converters for "none" */
-        c->factor = 1.0;
-    if (c->factor < FACTOR_MIN)
-        FAIL(JSC_E_FORMAT, "%s: %s is %g, outside %g to %g", k->g->path, k->name, c->factor, FACTOR_MIN, FACTOR_MAX);
-    if (c->scaling == ROPE_LINEAR && c->factor == 1.0)
-        c->scaling = ROPE_NONE;
-    c->original_max_position = (double)c->max_position;
-    TRY(gguf_get_double(k->g, key(k, "rope.scaling.original_context_length"), 1.0, POSITION_MAX, &c->original_max_position, NULL, error));
-    if (c->scaling == ROPE_YARN)
-        TRY(read_yarn(k, c, error));
-    if (c->scaling != ROPE_NONE)
-        (void)snprintf(c->scaling_name, sizeof c->scaling_name, "%s", names[i]);
-done:
-    return status;
-}
-
-/* Llama 3's scaling is a tensor of divisors; no key says so. */
-static jsc_status read_factors(struct keys *k, struct config *c, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    if (k->g->tensors == NULL)
-        goto done;
-    if (tensor_find(k->g->tensors, "rope_factors_long.weight") != NULL || tensor_find(k->g->tensors, "rope_factors_short.weight") != NULL)
-        FAIL(JSC_E_UNSUPPORTED, "%s: rotary scaling of type longrope (tensor rope_factors_long.weight) is not implemented", k->g->path);
-    if (tensor_find(k->g->tensors, "rope_freqs.weight") == NULL)
-        goto done;
-    if (c->scaling != ROPE_NONE)
-        FAIL(JSC_E_UNSUPPORTED, "%s: rotary scaling of type %s together with rope_freqs.weight is not implemented", k->g->path,
-             c->scaling_name);
-    c->scaling = ROPE_FACTORS;
-    (void)snprintf(c->scaling_name, sizeof c->scaling_name, "rope_freqs.weight");
-done:
-    return status;
-}
-
-static jsc_status read_rope(struct keys *k, const struct config_defaults *defaults, struct config *c, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    int64_t rotated = 0;
-    bool present = false;
-    c->rope_theta = defaults->rope_theta;
-    TRY(gguf_get_double(k->g, key(k, "rope.freq_base"), THETA_MIN, THETA_MAX, &c->rope_theta, NULL, error));
-    TRY(gguf_get_int(k->g, key(k, "rope.dimension_count"), 1, HEAD_MAX, &rotated, &present, error));
-    if (present && strcmp(k->family, "llama") == 0 && rotated != c->h)
-        FAIL(JSC_E_FORMAT, "%s: %s is %" PRId64 ", the head size is %" PRId64 ": they must be equal", k->g->path, k->name, rotated, c->h);
-    if (present && rotated > c->h)
-        FAIL(JSC_E_FORMAT, "%s: %s is %" PRId64 ", more than the head size %" PRId64, k->g->path, k->name, rotated, c->h);
-    if (present)
-        c->partial_rotary = (double)rotated / (double)c->h;
-    TRY(read_scaling(k, c, error));
-    TRY(read_factors(k, c, error));
-done:
-    return status;
-}
-
 /* ---- the rest -------------------------------------------------------------------------------------------------------------- */
 
-static jsc_status read_options(struct keys *k, const struct config_defaults *defaults, struct config *c, jsc_error *error)
+static jsc_status read_head(const struct gguf *g, struct config *c, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const char *name = "";
     size_t n = 0;
-    c->norm_eps = defaults->norm_eps;
-    TRY(gguf_get_double(k->g, key(k, "attention.layer_norm_rms_epsilon"), EPS_MIN, EPS_MAX, &c->norm_eps, NULL, error));
-    c->tied = tensor_find(k->g->tensors, "output.weight") == NULL; /* no own head: the embedding is the head */
-    TRY(gguf_get_int(k->g, "tokenizer.ggml.bos_token_id", 0, c->vocab - 1, &c->bos_id, NULL, error));
-    TRY(gguf_get_int(k->g, "tokenizer.ggml.eos_token_id", 0, c->vocab - 1, &c->eos_id, NULL, error));
-    TRY(gguf_get_string(k->g, "general.name", &name, &n, NULL, error));
+    c->tied = tensor_find(g->tensors, "output.weight") == NULL; /* no own head: the embedding is the head */
+    TRY(gguf_get_int(g, "tokenizer.ggml.bos_token_id", 0, c->vocab - 1, &c->bos_id, NULL, error));
+    TRY(gguf_get_int(g, "tokenizer.ggml.eos_token_id", 0, c->vocab - 1, &c->eos_id, NULL, error));
+    TRY(gguf_get_string(g, "general.name", &name, &n, NULL, error));
     (void)snprintf(c->name, sizeof c->name, "%.*s", n < sizeof c->name ? (int)n : (int)sizeof c->name - 1, name);
     if (utf8_check(c->name, strlen(c->name)) < strlen(c->name)) /* cut in a character, or no text at all */
         c->name[utf8_check(c->name, strlen(c->name))] = '\0';
@@ -234,18 +132,21 @@ done:
     return status;
 }
 
-jsc_status config_from_gguf(const struct gguf *gguf, const struct config_defaults *defaults, struct config *out, jsc_error *error)
+jsc_status config_from_gguf(const struct gguf *gguf, const struct config_rules *rules, struct config *out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    struct config c = {.bos_id = -1, .eos_id = -1, .partial_rotary = 1.0, .factor = 1.0, .gguf = true};
+    struct config c;
+    config_start(rules, true, &c);
     struct keys k = {.g = gguf, .family = c.family};
     TRY(config_family_gguf(gguf, c.family, sizeof c.family, error));
     TRY(read_sizes(&k, &c, error));
-    TRY(read_rope(&k, defaults, &c, error));
-    TRY(read_options(&k, defaults, &c, error));
+    TRY(config_options_gguf(gguf, rules, &c, error));
+    TRY(config_blocks_gguf(gguf, rules, &c, error));
+    TRY(config_rope_gguf(gguf, rules, &c, error));
+    TRY(read_head(gguf, &c, error));
     TRY(config_check(gguf->path, &c, error));
     *out = c;
-    c.warnings = NULL;
+    memset(&c, 0, sizeof c);
 done:
     config_free(&c);
     return status;

@@ -20,7 +20,8 @@ static const struct {
     const char *name;
     enum rope_scaling scaling;
 } types[] = {
-    {"default", ROPE_NONE}, {"linear", ROPE_LINEAR}, {"llama3", ROPE_LLAMA3}, {"yarn", ROPE_YARN}, {"dynamic", ROPE_DYNAMIC},
+    {"default", ROPE_NONE},    {"linear", ROPE_LINEAR},     {"llama3", ROPE_LLAMA3}, {"yarn", ROPE_YARN},
+    {"dynamic", ROPE_DYNAMIC}, {"longrope", ROPE_LONGROPE}, {"su", ROPE_LONGROPE},
 };
 
 /* A non-empty object under key, or NULL. */
@@ -59,6 +60,8 @@ static jsc_status read_theta(struct rope *r, double absent, jsc_error *error)
     bool inside = false, outside = false;
     double top = absent;
     TRY(json_get_double(r->path, r->root, "rope_theta", THETA_MIN, THETA_MAX, &top, &outside, error));
+    if (!outside) /* GPT-NeoX's word */
+        TRY(json_get_double(r->path, r->root, "rotary_emb_base", THETA_MIN, THETA_MAX, &top, &outside, error));
     r->c->rope_theta = top;
     if (r->dict == NULL)
         goto done;
@@ -85,12 +88,14 @@ static jsc_status read_type(struct rope *r, jsc_error *error)
     }
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         if (strcmp(types[i].name, type) == 0) {
-            c->scaling = types[i].scaling;
-            (void)snprintf(c->scaling_name, sizeof c->scaling_name, "%s", type);
+            /* early Phi-3 files say "yarn" and mean longrope: the lists of factors tell */
+            const bool lists = types[i].scaling == ROPE_YARN && json_is_array(json_object_get(r->dict, "long_factor"));
+            c->scaling = lists ? ROPE_LONGROPE : types[i].scaling;
+            (void)snprintf(c->scaling_name, sizeof c->scaling_name, "%s", c->scaling == ROPE_LONGROPE ? "longrope" : type);
             goto done;
         }
-    FAIL(JSC_E_UNSUPPORTED, "%s: rotary scaling of type \"%.60s\" is not implemented (only default, linear, llama3, yarn, dynamic)",
-         r->where, type);
+    FAIL(JSC_E_UNSUPPORTED,
+         "%s: rotary scaling of type \"%.60s\" is not implemented (only default, linear, llama3, yarn, dynamic, longrope)", r->where, type);
 done:
     return status;
 }
@@ -133,21 +138,54 @@ static jsc_status read_yarn(struct rope *r, jsc_error *error)
     jsc_status status = JSC_OK;
     struct config *c = r->c;
     double m = 0.0, all = 0.0;
-    bool truncate = true, present = false;
+    bool present = false;
     c->beta_fast = 32.0;
     c->beta_slow = 1.0;
     TRY(read_positive(r, "beta_fast", &c->beta_fast, NULL, error));
     TRY(read_positive(r, "beta_slow", &c->beta_slow, NULL, error));
     if (!(c->beta_fast > c->beta_slow))
         FAIL(JSC_E_FORMAT, "%s: beta_fast %g is not above beta_slow %g", r->where, c->beta_fast, c->beta_slow);
-    TRY(json_get_bool(r->where, r->dict, "truncate", &truncate, NULL, error));
-    if (!truncate)
-        FAIL(JSC_E_UNSUPPORTED, "%s: truncate false is not implemented", r->where);
+    TRY(json_get_bool(r->where, r->dict, "truncate", &c->yarn_truncate, NULL, error));
     TRY(json_get_double(r->where, r->dict, "mscale", 0.0, POSITIVE_MAX, &m, NULL, error));
     TRY(json_get_double(r->where, r->dict, "mscale_all_dim", 0.0, POSITIVE_MAX, &all, NULL, error));
     TRY(read_positive(r, "attention_factor", &c->attention_factor, &present, error));
     if (!present && m > 0.0 && all > 0.0)
         c->attention_factor = mscale(c->factor, m) / mscale(c->factor, all);
+done:
+    return status;
+}
+
+/* A list of divisors, one for each pair of components. */
+static jsc_status read_factors(struct rope *r, const char *key, double **out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const json_t *list = json_object_get(r->dict, key);
+    const size_t n = json_array_size(list);
+    if (n == 0 || n > HEAD_MAX || (r->c->n_factors > 0 && n != r->c->n_factors))
+        FAIL(JSC_E_FORMAT, "%s: %s is not a list with a number for each pair of rotary components", r->where, key);
+    TRY(mem_new(out, n, error));
+    for (size_t i = 0; i < n; i++) {
+        (*out)[i] = json_number_value(json_array_get(list, i));
+        if (!((*out)[i] >= POSITIVE_MIN && (*out)[i] <= POSITIVE_MAX))
+            FAIL(JSC_E_FORMAT, "%s: %s: entry %zu is not a number from %g to %g", r->where, key, i, POSITIVE_MIN, POSITIVE_MAX);
+    }
+    r->c->n_factors = n;
+done:
+    return status;
+}
+
+/* One list for prompts up to the original context, one beyond; cos and sin times attention_factor, else sqrt(1 + ln F / ln original). */
+static jsc_status read_longrope(struct rope *r, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct config *c = r->c;
+    bool present = false;
+    TRY(read_factors(r, "short_factor", &c->short_factors, error));
+    TRY(read_factors(r, "long_factor", &c->long_factors, error));
+    TRY(read_positive(r, "attention_factor", &c->attention_factor, &present, error));
+    TRY(json_get_double(r->where, r->dict, "factor", FACTOR_MIN, FACTOR_MAX, &c->factor, &present, error));
+    if (!present)
+        c->factor = (double)c->max_position / c->original_max_position;
 done:
     return status;
 }
@@ -168,7 +206,11 @@ static jsc_status warn_unknown(struct rope *r, jsc_error *error)
                                         "truncate",
                                         "low_freq_factor",
                                         "high_freq_factor",
-                                        "partial_rotary_factor"};
+                                        "partial_rotary_factor",
+                                        "short_factor",
+                                        "long_factor",
+                                        "short_mscale",
+                                        "long_mscale"};
     jsc_status status = JSC_OK;
     const char *key;
     json_t *value;
@@ -199,6 +241,8 @@ static jsc_status read_scaling(struct rope *r, jsc_error *error)
     c->original_max_position = (double)c->max_position;
     TRY(json_get_double(r->where, r->dict, "original_max_position_embeddings", 1.0, POSITION_MAX, &c->original_max_position, NULL, error));
     TRY(json_get_double(r->path, r->root, "original_max_position_embeddings", 1.0, POSITION_MAX, &c->original_max_position, NULL, error));
+    if (c->scaling == ROPE_LONGROPE)
+        return read_longrope(r, error);
     TRY(json_get_double(r->where, r->dict, "factor", FACTOR_MIN, FACTOR_MAX, &c->factor, &present, error));
     if (!present && c->scaling == ROPE_YARN) {
         c->factor = (double)c->max_position / c->original_max_position;
@@ -213,19 +257,49 @@ done:
     return status;
 }
 
-jsc_status config_rope_json(const char *path, const json_t *root, const struct config_defaults *defaults, struct config *out,
-                            jsc_error *error)
+/* Gemma 3 nests: rope_parameters.full_attention and .sliding_attention; older files have rope_local_base_freq beside the usual fields. */
+static jsc_status read_local(struct rope *r, const struct config_rules *rules, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const json_t *full = NULL, *local = NULL;
+    const char *type = NULL;
+    r->c->local_theta = rules->local_theta;
+    TRY(json_get_double(r->path, r->root, "rope_local_base_freq", THETA_MIN, THETA_MAX, &r->c->local_theta, NULL, error));
+    if (r->dict == NULL)
+        goto done;
+    TRY(get_dict(r->where, r->dict, "full_attention", &full, error));
+    TRY(get_dict(r->where, r->dict, "sliding_attention", &local, error));
+    if (full == NULL && local == NULL)
+        goto done;
+    if (local != NULL) {
+        TRY(json_get_double(r->where, local, "rope_theta", THETA_MIN, THETA_MAX, &r->c->local_theta, NULL, error));
+        TRY(json_get_string(r->where, local, "rope_type", &type, NULL, error));
+        if (type != NULL && strcmp(type, "default") != 0)
+            FAIL(JSC_E_UNSUPPORTED, "%s: sliding_attention: rotary scaling of type \"%.60s\" is not implemented there (only default)",
+                 r->where, type);
+    }
+    r->dict = full;
+done:
+    return status;
+}
+
+jsc_status config_rope_json(const char *path, const json_t *root, const struct config_rules *rules, struct config *out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     struct rope r = {.path = path, .root = root, .c = out};
-    TRY(find_dict(&r, error));
-    TRY(json_get_double(path, root, "partial_rotary_factor", POSITIVE_MIN, 1.0, &out->partial_rotary, NULL, error));
     out->scaling = ROPE_NONE;
+    if (!config_rotates(out))
+        goto done;
+    TRY(find_dict(&r, error));
+    if (rules->traits & TRAIT_LOCAL_ROPE)
+        TRY(read_local(&r, rules, error));
+    TRY(json_get_double(path, root, "partial_rotary_factor", POSITIVE_MIN, 1.0, &out->partial_rotary, NULL, error));
+    TRY(json_get_double(path, root, "rotary_pct", POSITIVE_MIN, 1.0, &out->partial_rotary, NULL, error)); /* GPT-NeoX's word */
     if (r.dict != NULL) {
         TRY(warn_unknown(&r, error));
         TRY(json_get_double(r.where, r.dict, "partial_rotary_factor", POSITIVE_MIN, 1.0, &out->partial_rotary, NULL, error));
     }
-    TRY(read_theta(&r, defaults->rope_theta, error));
+    TRY(read_theta(&r, rules->rope_theta, error));
     if (r.dict != NULL) {
         TRY(read_type(&r, error));
         TRY(read_scaling(&r, error));

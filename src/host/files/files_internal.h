@@ -178,47 +178,125 @@ bool gguf_next_string(const struct gguf_value *value, const unsigned char **curs
 /* ---- config.c: config.json and GGUF metadata -> one description of sizes and options -------------------------------------------------- */
 
 enum rope_scaling { ROPE_NONE, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN, ROPE_DYNAMIC, ROPE_LONGROPE, ROPE_FACTORS };
-/* What the files say, before the family's row is applied. Fields that are absent hold the family default (the table of family defaults is
- * an argument, see families.c), so nothing is guessed twice. */
+/* How a block adds its two branches, attention A and MLP M, to the residual stream x; n are norms.
+ *   SEQUENTIAL    x += A(n1 x);  x += M(n2 x)
+ *   PARALLEL      x += A(n1 x) + M(n2 x)            PARALLEL_ONE: n2 is n1
+ *   POST_BRANCH   x += n1(A x);  x += n2(M x)
+ *   SANDWICH      x += n2(A(n1 x));  x += n4(M(n3 x))
+ *   POST_SUM      x = n1(x + A x);  x = n2(x + M x) */
+enum layout { LAYOUT_SEQUENTIAL, LAYOUT_PARALLEL, LAYOUT_PARALLEL_ONE, LAYOUT_POST_BRANCH, LAYOUT_SANDWICH, LAYOUT_POST_SUM };
+enum block_flag {
+    BLOCK_WINDOW = 1,    /* attention sees the window only */
+    BLOCK_ROTARY = 2,    /* queries and keys are rotated */
+    BLOCK_LOCAL_ROPE = 4 /* by the plain table of local_theta */
+};
+#define LAYERS_MAX 512 /* llama.cpp's own limit */
+
+/* What the files say, with the family's rules applied to what is absent, so that nothing is guessed twice. */
 struct config {
     char family[48];      /* model_type or general.architecture */
     char name[128];
     bool gguf;
     int64_t n_layers, d, f, H, K, h, vocab, max_position;
+    int64_t embed_width;  /* of the token embedding, if a projection follows; else d */
     bool K_present, h_present, tied_present, tied;
     double norm_eps;
     char activation[32];
-    double rope_theta;
+    enum layout layout;
+    bool qkv_bias, o_bias, mlp_bias, qk_norm, final_norm, norm_weights;
+    double embed_scale, residual_scale, logit_scale, attn_cap, final_cap; /* caps: 0 = none */
+    double attn_scale;     /* on scores; 0: 1/sqrt(h) */
+    bool scale_by_block;   /* scores of block i are divided by i + 1 too */
+    double rope_theta, local_theta; /* local_theta 0: no block has a table of its own */
     enum rope_scaling scaling;
     char scaling_name[32];
     double factor, low_freq_factor, high_freq_factor, original_max_position, attention_factor, beta_fast, beta_slow;
+    bool yarn_truncate;
+    double *short_factors, *long_factors; /* longrope: [n_factors] each */
+    size_t n_factors;
     double partial_rotary; /* share of head components rotated, default 1 */
-    int64_t window;        /* 0: none */
-    bool attention_bias, mlp_bias;
+    int64_t window;        /* of the blocks with BLOCK_WINDOW; 0: none has it */
+    unsigned char blocks[LAYERS_MAX]; /* enum block_flag */
     int64_t bos_id, eos_id; /* -1: none */
     char (*warnings)[256];
     size_t n_warnings, warnings_capacity;
 };
-/* Defaults that a family gives to absent fields (formats.md, 3.2). */
-struct config_defaults {
+
+/* A switch of config.json: key NULL or field absent: as stated here. */
+struct config_flag {
+    const char *key;
+    bool absent;
+};
+/* Which blocks have the window if no layer_types lists them. */
+enum window_rule {
+    WINDOW_IGNORED, /* the family has none: a declared one gives a warning */
+    WINDOW_ALL,
+    WINDOW_UPPER,   /* if use_sliding_window: blocks from max_window_layers on */
+    WINDOW_EVEN,
+    WINDOW_PATTERN, /* every sliding_window_pattern-th block is global */
+    WINDOW_NOPE     /* if use_sliding_window: the blocks without rotary */
+};
+/* Keys that only some families read. */
+enum config_trait {
+    TRAIT_MULTIPLIERS = 1,   /* embedding_, attention_, residual_multiplier, logits_scaling */
+    TRAIT_LOGIT_SCALE = 2,   /* logit_scale multiplies */
+    TRAIT_CAPS = 4,          /* attn_ and final_logit_softcapping */
+    TRAIT_QUERY_SCALAR = 8,  /* query_pre_attn_scalar */
+    TRAIT_EMBED_ROOT = 16,   /* embeddings are multiplied by sqrt(d) */
+    TRAIT_NO_ROTARY = 32,
+    TRAIT_NOPE = 64,         /* no_rope_layers, no_rope_layer_interval */
+    TRAIT_LOCAL_ROPE = 128,  /* blocks with a window have a table of their own */
+    TRAIT_ATTN_OPTIONS = 256, /* scale_attn_weights, scale_attn_by_inverse_layer_idx */
+    TRAIT_FINAL_NORM = 512,  /* none after POST_SUM or if _remove_final_layer_norm; layer_norm_elementwise_affine */
+    TRAIT_EMBED_WIDTH = 1024 /* word_embed_proj_dim */
+};
+/* How a family's files are read: spellings of keys, and what stands for absent fields (docs/formats.md). Zero: as llama does. */
+struct config_rules {
     double norm_eps, rope_theta;
     int64_t max_position; /* 0: config.json must name it */
     bool tied;
     int64_t absent_K; /* num_key_value_heads absent: -1 = n_heads */
     int64_t absent_h; /* head_dim absent: -1 = hidden / heads */
+    int64_t absent_H, absent_vocab; /* 0: config.json must name them */
+    const struct config_spelling *spelling; /* NULL: hidden_size, ... */
+    const char *eps_key, *eps_gguf; /* NULL: rms_norm_eps, attention.layer_norm_rms_epsilon; "": norm_eps always */
+    const char *activation_key;     /* NULL: hidden_act */
+    unsigned traits;                /* enum config_trait */
+    enum layout layout, layout_off; /* layout_off if the flag is false */
+    struct config_flag layout_flag;
+    struct config_flag qkv_bias, o_bias, mlp_bias, qk_norm;
+    enum window_rule window;
+    int64_t absent_window;    /* sliding_window absent; 0: none */
+    double local_theta;       /* rope_local_base_freq absent */
+    double partial_rotary;    /* absent; 0: 1 */
+    double attn_cap, final_cap, query_scalar, logit_scale; /* absent; 0: none */
+};
+/* Other names of the sizes. */
+struct config_spelling {
+    const char *d, *f, *n_layers, *H, *max_position;
+    int f_per_d; /* f absent or null: this times d; 0: must be there */
 };
 /* Reads model_type / general.architecture only. */
 jsc_status config_family_json(const char *path, const json_t *root, char *out, size_t capacity, jsc_error *error);
-jsc_status config_from_json(const char *path, const json_t *root, const struct config_defaults *defaults, struct config *out, jsc_error *error);
+jsc_status config_from_json(const char *path, const json_t *root, const struct config_rules *rules, struct config *out, jsc_error *error);
 jsc_status config_family_gguf(const struct gguf *gguf, char *out, size_t capacity, jsc_error *error);
-jsc_status config_from_gguf(const struct gguf *gguf, const struct config_defaults *defaults, struct config *out, jsc_error *error);
+jsc_status config_from_gguf(const struct gguf *gguf, const struct config_rules *rules, struct config *out, jsc_error *error);
 void config_free(struct config *config);
-/* Parts of the two readers. path: the file, for messages. */
-jsc_status config_rope_json(const char *path, const json_t *root, const struct config_defaults *defaults, struct config *out, jsc_error *error);
+/* Parts of the two readers. path: the file, for messages. config_options.c: biases, norms, scales, caps; config_blocks.c: which blocks have a
+ * window, rotary embeddings, a local table; config_rope.c: rotary settings. */
+jsc_status config_options_json(const char *path, const json_t *root, const struct config_rules *rules, struct config *out, jsc_error *error);
+jsc_status config_options_gguf(const struct gguf *gguf, const struct config_rules *rules, struct config *out, jsc_error *error);
+jsc_status config_blocks_json(const char *path, const json_t *root, const struct config_rules *rules, struct config *out, jsc_error *error);
+jsc_status config_blocks_gguf(const struct gguf *gguf, const struct config_rules *rules, struct config *out, jsc_error *error);
+jsc_status config_rope_gguf(const struct gguf *gguf, const struct config_rules *rules, struct config *out, jsc_error *error);
+/* "llama.block_count" in buffer of 128. */
+const char *config_key_gguf(const struct config *config, const char *tail, char *buffer);
+jsc_status config_rope_json(const char *path, const json_t *root, const struct config_rules *rules, struct config *out, jsc_error *error);
 jsc_status config_warn(struct config *config, jsc_error *error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void config_start(const struct config_rules *rules, bool gguf, struct config *out); /* before any field is read */
+bool config_rotates(const struct config *config);                                    /* some block has rotary embeddings */
 jsc_status config_check(const char *path, struct config *config, jsc_error *error); /* fields against each other; fills h */
 /* Ranges of fields, the same in both formats. */
-#define LAYERS_MAX   512 /* llama.cpp's own limit */
 #define WIDTH_MAX    (1 << 20)
 #define MLP_MAX      (1 << 24)
 #define HEADS_MAX    65536

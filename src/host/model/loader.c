@@ -1,205 +1,96 @@
-/* loader.c: checked tensors of a checkpoint -> weights on the device, by the family's table of names. */
-#include "model_internal.h"
+/* loader.c: found tensors of a checkpoint -> weights on the device. */
+#include "loader_internal.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-/* A linear layer or vector as it stands in the files. */
-struct source {
-    const struct tensor *weight, *bias;
-};
-struct block_sources {
-    struct source attn_norm, q, k, v, o, mlp_norm, gate, up, down;
-};
-struct loader {
-    jsc_model *model;
-    const struct tensor_set *set;
-    const struct family_names *names;
-    struct load_progress *progress;
-    bool *used;        /* [set->n] */
-    char missing[256]; /* the first few names */
-    size_t n_missing, n_undeclared;
-    int32_t *q_rows, *k_rows; /* GGUF: stored row of each row, NULL if not permuted */
-};
+/* ---- vectors --------------------------------------------------------------------------------------------------------------- */
 
-/* What a lookup wants: shape [rows][columns], or [rows] if columns is 0. */
-struct wanted {
-    size_t rows, columns;
-    bool required;
-};
-
-static const struct tensor *find_name(const struct loader *ld, const char *name)
+static jsc_status read_vector(const struct tensor *t, double add, double *out, jsc_error *error)
 {
-    const struct tensor *t = tensor_find(ld->set, name);
-    /* checkpoints of the bare model lack the outer prefix */
-    if (t == NULL && strncmp(name, "model.", 6) == 0)
-        t = tensor_find(ld->set, name + 6);
-    return t;
-}
-
-static jsc_status check_shape(const struct tensor *t, const struct wanted *want, jsc_error *error)
-{
-    const bool vector = want->columns == 0;
-    const bool fits = vector ? t->rank == 1 && t->shape[0] == want->rows
-                             : t->rank == 2 && t->shape[0] == want->rows && t->shape[1] == want->columns;
-    if (!t->known_type)
-        return status_set(error, JSC_E_UNSUPPORTED,
-                          "%s: tensor %s has element type %s, which is not read as a weight: convert the model to F32, F16, BF16 or Q8_0",
-                          t->file, t->name, t->type_name);
-    if (fits)
-        return JSC_OK;
-    char found[128];
-    size_t n = 0;
-    found[0] = '\0';
-    for (int i = 0; i < t->rank && n < sizeof found - 24; i++)
-        n += (size_t)snprintf(found + n, sizeof found - n, "%s%" PRIu64, i > 0 ? "," : "", t->shape[i]);
-    if (vector)
-        return status_set(error, JSC_E_FORMAT,
-                          "%s: tensor %s has shape [%s], the configuration wants [%zu]; the two are of different models", t->file, t->name,
-                          found, want->rows);
-    return status_set(error, JSC_E_FORMAT,
-                      "%s: tensor %s has shape [%s], the configuration wants [%zu,%zu]; the two are of different models", t->file, t->name,
-                      found, want->rows, want->columns);
-}
-
-/* Finds one tensor; a missing required one is remembered, so that the error can list them. */
-static jsc_status find_one(struct loader *ld, const char *base, int layer, const char *suffix, struct wanted want,
-                           const struct tensor **out, jsc_error *error)
-{
-    char pattern[128], name[160];
-    (void)snprintf(pattern, sizeof pattern, "%s", base);
-    char *hole = strstr(pattern, "%d");
-    if (hole != NULL) {
-        *hole = '\0';
-        (void)snprintf(name, sizeof name, "%s%d%s%s", pattern, layer, hole + 2, suffix);
-    } else
-        (void)snprintf(name, sizeof name, "%s%s", pattern, suffix);
-    const struct tensor *t = find_name(ld, name);
-    *out = t;
-    if (t == NULL) {
-        if (want.required) {
-            const size_t at = strlen(ld->missing);
-            if (ld->n_missing < 3)
-                (void)snprintf(ld->missing + at, sizeof ld->missing - at, "%s%s", ld->n_missing > 0 ? ", " : "", name);
-            ld->n_missing++;
-        }
-        return JSC_OK;
+    dtype_row_f64(t->type, t->bytes, t->n_elements, out);
+    for (size_t i = 0; i < t->n_elements; i++) {
+        if (!isfinite(out[i]))
+            return status_set(error, JSC_E_NUMERIC,
+                              "%s: tensor %s: element %zu is not finite; the file is damaged or was trained into overflow", t->file,
+                              t->name, i);
+        out[i] += add;
     }
-    ld->used[t - ld->set->tensors] = true;
-    return check_shape(t, &want, error);
+    return JSC_OK;
 }
 
-enum bias_rule { BIAS_NEVER, BIAS_IF_PRESENT, BIAS_ALWAYS };
-
-static jsc_status find_linear(struct loader *ld, const char *base, int layer, size_t rows, size_t columns, enum bias_rule rule,
-                              struct source *out, jsc_error *error)
+static jsc_status put_vector(struct loader *ld, const double *values, size_t n, dptr *out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    TRY(find_one(ld, base, layer, ".weight", (struct wanted){rows, columns, true}, &out->weight, error));
-    TRY(find_one(ld, base, layer, ".bias", (struct wanted){rows, 0, rule == BIAS_ALWAYS}, &out->bias, error));
-    if (rule == BIAS_NEVER && out->bias != NULL) {
-        out->bias = NULL; /* as transformers does: a parameter that the config does not declare is not used */
-        ld->n_undeclared++;
-    }
+    jsc_model *m = ld->model;
+    const size_t bytes = n * m->load_stream->size_of[ROLE_REAL];
+    TRY(m->ops->alloc(m->device, bytes, out, error));
+    TRY(m->ops->put(m->load_stream, ROLE_REAL, *out, values, n, error));
+    m->weight_bytes += bytes;
 done:
     return status;
 }
 
-static jsc_status find_block(struct loader *ld, int l, struct block_sources *b, jsc_error *error)
+/* GGUF files hold Gemma's norms as they multiply, HF files without the 1. */
+static double norm_offset(const jsc_model *m)
 {
-    jsc_status status = JSC_OK;
-    const jsc_model *m = ld->model;
-    const struct family_names *n = ld->names;
-    const size_t d = (size_t)m->d, f = (size_t)m->f, q = (size_t)m->H * (size_t)m->h, kv = (size_t)m->K * (size_t)m->h;
-    /* GGUF has no flag: a bias that is there is used, as llama.cpp does */
-    const enum bias_rule attention = m->config.gguf ? BIAS_IF_PRESENT : m->config.attention_bias ? BIAS_ALWAYS : BIAS_NEVER;
-    const enum bias_rule mlp = m->config.gguf ? BIAS_IF_PRESENT : m->config.mlp_bias ? BIAS_ALWAYS : BIAS_NEVER;
-
-    memset(b, 0, sizeof *b);
-    TRY(find_one(ld, n->attn_norm, l, ".weight", (struct wanted){d, 0, true}, &b->attn_norm.weight, error));
-    TRY(find_linear(ld, n->q, l, q, d, attention, &b->q, error));
-    TRY(find_linear(ld, n->k, l, kv, d, attention, &b->k, error));
-    TRY(find_linear(ld, n->v, l, kv, d, attention, &b->v, error));
-    TRY(find_linear(ld, n->o, l, d, q, attention, &b->o, error));
-    TRY(find_one(ld, n->mlp_norm, l, ".weight", (struct wanted){d, 0, true}, &b->mlp_norm.weight, error));
-    if (m->family->gated)
-        TRY(find_linear(ld, n->gate, l, f, d, mlp, &b->gate, error));
-    TRY(find_linear(ld, n->up, l, f, d, mlp, &b->up, error));
-    TRY(find_linear(ld, n->down, l, d, f, mlp, &b->down, error));
-done:
-    return status;
+    return m->config.gguf ? 0.0 : m->family->norm_offset;
 }
 
-static bool may_be_ignored(const char *name)
-{
-    static const char *const endings[] = {".rotary_emb.inv_freq",   ".attn.bias",       ".attn.masked_bias", ".attention.bias",
-                                          ".attention.masked_bias", "rope_freqs.weight"};
-    const size_t n = strlen(name);
-    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-        const size_t e = strlen(endings[i]);
-        if (n >= e && strcmp(name + n - e, endings[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Element types with their counts, in the order of first use; the number of weights; a warning about tensors that nobody asked for. */
-static jsc_status take_stock(struct loader *ld, jsc_error *error)
+/* weight NULL: ones, the norm has no parameters. */
+static jsc_status make_norm(struct loader *ld, const struct source *s, struct norm_weights *out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    size_t count[DTYPE_COUNT] = {0}, unused = 0;
-    const char *first = NULL;
-    struct strbuf types = {0};
-
-    for (size_t i = 0; i < ld->set->n; i++) {
-        const struct tensor *t = &ld->set->tensors[i];
-        if (ld->used[i]) {
-            count[t->type]++;
-            ld->model->parameters += t->n_elements;
-        } else if (!may_be_ignored(t->name)) {
-            if (unused++ == 0)
-                first = t->name;
-        }
-    }
-    for (int type = 0; type < DTYPE_COUNT; type++)
-        if (count[type] > 0)
-            strbuf_printf(&types, "%s%s %zu", types.n > 0 ? ", " : "", dtype_info((enum dtype)type)->name, count[type]);
-    TRY(mem_strdup(&ld->model->weight_types, types.text != NULL ? types.text : "", error));
-    if (unused > 0)
-        TRY(model_warn(ld->model, error, "%zu tensor%s of the file %s not used by this family, the first is %s", unused,
-                       unused == 1 ? "" : "s", unused == 1 ? "is" : "are", first));
-    if (ld->n_undeclared > 0)
-        TRY(model_warn(ld->model, error, "%zu bias tensors are in the file but not declared by config.json: ignored, as transformers does",
-                       ld->n_undeclared));
-done:
-    strbuf_free(&types);
-    return status;
-}
-
-/* A vector to the device; NULL tensor gives NULL. */
-static jsc_status make_vector(struct loader *ld, const struct tensor *t, double add, dptr *out, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    const jsc_model *m = ld->model;
+    const size_t d = (size_t)ld->model->d;
     double *values = NULL;
 
-    TRY(mem_new(&values, t->n_elements, error));
-    dtype_row_f64(t->type, t->bytes, t->n_elements, values);
-    for (size_t i = 0; i < t->n_elements; i++) {
-        if (!isfinite(values[i]))
-            FAIL(JSC_E_NUMERIC, "%s: tensor %s: element %zu is not finite; the file is damaged or was trained into overflow", t->file,
-                 t->name, i);
-        values[i] += add;
+    TRY(mem_new(&values, d, error));
+    for (size_t i = 0; i < d; i++)
+        values[i] = 1.0;
+    if (s->weight != NULL)
+        TRY(read_vector(s->weight, norm_offset(ld->model), values, error));
+    TRY(put_vector(ld, values, d, &out->w, error));
+    if (s->bias != NULL) {
+        TRY(read_vector(s->bias, 0.0, values, error));
+        TRY(put_vector(ld, values, d, &out->b, error));
     }
-    const size_t bytes = (size_t)t->n_elements * m->load_stream->size_of[ROLE_REAL];
-    TRY(m->ops->alloc(m->device, bytes, out, error));
-    TRY(m->ops->put(m->load_stream, ROLE_REAL, *out, values, t->n_elements, error));
-    ld->model->weight_bytes += bytes;
 done:
     mem_free(values);
     return status;
 }
+
+/* One tensor, or one for each head end to end. */
+static jsc_status gather(struct loader *ld, const char *name, int l, int heads, const char *suffix, double add, dptr *out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const int tensors = loader_qk_tensors(name, heads);
+    const struct tensor *t = loader_qk_norm(ld, name, l, 0, suffix);
+    double *values = NULL;
+    size_t n = 0;
+
+    if (t == NULL) /* no bias */
+        return JSC_OK;
+    TRY(mem_new(&values, (size_t)t->n_elements * (size_t)tensors, error));
+    for (int i = 0; i < tensors; i++) {
+        t = loader_qk_norm(ld, name, l, i, suffix);
+        TRY(read_vector(t, add, values + n, error));
+        n += (size_t)t->n_elements;
+    }
+    TRY(put_vector(ld, values, n, out, error));
+done:
+    mem_free(values);
+    return status;
+}
+
+static jsc_status make_qk_norm(struct loader *ld, const char *name, int l, int heads, struct norm_weights *out, jsc_error *error)
+{
+    const jsc_model *m = ld->model;
+    const bool bias = m->family->norm_bias && m->family->qk_norm == QK_SHARED;
+    const jsc_status status = gather(ld, name, l, heads, ".weight", norm_offset(m), &out->w, error);
+    return status == JSC_OK && bias ? gather(ld, name, l, heads, ".bias", 0.0, &out->b, error) : status;
+}
+
+/* ---- linear layers --------------------------------------------------------------------------------------------------------- */
 
 static jsc_status report_progress(struct loader *ld, uint64_t add, jsc_error *error)
 {
@@ -210,109 +101,286 @@ static jsc_status report_progress(struct loader *ld, uint64_t add, jsc_error *er
     return JSC_OK;
 }
 
-/* Stacks up to three linear layers along their outputs. rows: stored row of each row per part, or NULL. */
-static jsc_status make_linear(struct loader *ld, const struct source *parts, int n_parts, const int32_t *const *rows, size_t k,
-                              unsigned uses, struct jsc_weight **out, jsc_error *error)
+/* A linear layer W[n][k] as a stack of parts along n. */
+struct linear {
+    struct source parts[3];
+    const int32_t *rows[3]; /* stored row of each row of a part, NULL: in order */
+    int n_parts;
+    size_t k;
+    unsigned uses;
+    double scale; /* 0: 1 */
+    bool transposed;
+};
+
+static size_t rows_of(const struct linear *from, const struct tensor *t)
+{
+    return (size_t)t->shape[from->transposed ? 1 : 0];
+}
+
+static jsc_status make_bias(const struct linear *from, const struct weight_part *stack, size_t n, double **out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    jsc_model *m = ld->model;
-    struct weight_part stack[3];
-    double *bias = NULL, *raw = NULL;
-    size_t n = 0, at = 0;
-    uint64_t bytes = 0;
-    bool any_bias = false;
+    double *raw = NULL;
+    size_t at = 0;
 
-    for (int i = 0; i < n_parts; i++) {
-        const struct tensor *t = parts[i].weight;
-        size_t row_bytes = 0;
-        if (!dtype_bytes(t->type, k, &row_bytes))
-            FAIL(JSC_E_FORMAT, "%s: tensor %s: rows of %zu elements are no whole blocks of %s", t->file, t->name, k,
-                 dtype_info(t->type)->name);
-        stack[i] = (struct weight_part){.bytes = t->bytes,
-                                        .type = t->type,
-                                        .n = (size_t)t->shape[0],
-                                        .row_bytes = row_bytes,
-                                        .row_of = rows != NULL ? rows[i] : NULL,
-                                        .scale = 1.0,
-                                        .transposed = false,
-                                        .name = t->name};
-        n += stack[i].n;
-        bytes += t->n_bytes;
-        any_bias = any_bias || parts[i].bias != NULL;
+    TRY(mem_new(out, n, error));
+    TRY(mem_new(&raw, n, error));
+    for (int i = 0; i < from->n_parts; at += stack[i].n, i++) {
+        const struct tensor *b = from->parts[i].bias;
+        if (b == NULL)
+            continue;
+        TRY(read_vector(b, 0.0, raw, error));
+        for (size_t r = 0; r < stack[i].n; r++)
+            (*out)[at + r] = stack[i].scale * raw[weight_part_row(&stack[i], r)];
     }
-    if (any_bias) {
-        TRY(mem_new(&bias, n, error));
-        TRY(mem_new(&raw, n, error));
-        for (int i = 0; i < n_parts; at += stack[i].n, i++) {
-            const struct tensor *b = parts[i].bias;
-            if (b == NULL)
-                continue;
-            dtype_row_f64(b->type, b->bytes, b->n_elements, raw);
-            for (size_t r = 0; r < stack[i].n; r++) {
-                bias[at + r] = raw[weight_part_row(&stack[i], r)];
-                if (!isfinite(bias[at + r]))
-                    FAIL(JSC_E_NUMERIC, "%s: tensor %s: element %zu is not finite", b->file, b->name, r);
-            }
-        }
-    }
-    TRY(m->ops->weight_make(m->device, stack, (size_t)n_parts, k, uses, bias, out, error));
-    m->weight_bytes += (*out)->bytes;
-    TRY(report_progress(ld, bytes, error));
 done:
-    mem_free(bias);
     mem_free(raw);
     return status;
 }
 
-static jsc_status make_block(struct loader *ld, const struct block_sources *s, struct block *b, jsc_error *error)
+static jsc_status make_linear(struct loader *ld, const struct linear *from, struct jsc_weight **out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    jsc_model *m = ld->model;
+    struct weight_part stack[3];
+    double *bias = NULL;
+    size_t n = 0;
+    uint64_t bytes = 0;
+    bool any_bias = false;
+
+    for (int i = 0; i < from->n_parts; i++) {
+        const struct tensor *t = from->parts[i].weight;
+        size_t row_bytes = 0;
+        if (!dtype_bytes(t->type, (size_t)t->shape[1], &row_bytes))
+            FAIL(JSC_E_FORMAT, "%s: tensor %s: rows of %zu elements are no whole blocks of %s", t->file, t->name, (size_t)t->shape[1],
+                 dtype_info(t->type)->name);
+        stack[i] = (struct weight_part){.bytes = t->bytes,
+                                        .type = t->type,
+                                        .n = rows_of(from, t),
+                                        .row_bytes = row_bytes,
+                                        .row_of = from->rows[i],
+                                        .scale = from->scale != 0.0 ? from->scale : 1.0,
+                                        .transposed = from->transposed,
+                                        .name = t->name};
+        n += stack[i].n;
+        bytes += t->n_bytes;
+        any_bias = any_bias || from->parts[i].bias != NULL;
+    }
+    if (any_bias)
+        TRY(make_bias(from, stack, n, &bias, error));
+    TRY(m->ops->weight_make(m->device, stack, (size_t)from->n_parts, from->k, from->uses, bias, out, error));
+    m->weight_bytes += (*out)->bytes;
+    TRY(report_progress(ld, bytes, error));
+done:
+    mem_free(bias);
+    return status;
+}
+
+/* ---- a block --------------------------------------------------------------------------------------------------------------- */
+
+/* The four linear layers of a block, as stacks of what the files hold. */
+struct block_linears {
+    struct linear qkv, o, up, down;
+};
+
+static struct block_linears block_linears(const struct loader *ld, const struct block_sources *s)
+{
+    const jsc_model *m = ld->model;
+    const unsigned both = USE_FORWARD | USE_VJP;
+    const bool transposed = m->family->transposed && !m->config.gguf;
+    const double scale = m->config.residual_scale; /* folded into the layers that end a branch */
+    struct block_linears all = {
+        .qkv = {.n_parts = 3, .parts = {s->q, s->k, s->v}, .rows = {ld->q_rows, ld->k_rows}, .k = (size_t)m->d, .uses = both},
+        .o = {.n_parts = 1, .parts = {s->o}, .k = (size_t)m->H * (size_t)m->h, .uses = both, .scale = scale},
+        .up = {.n_parts = 2, .parts = {s->gate, s->up}, .k = (size_t)m->d, .uses = both | USE_ROWS},
+        .down = {.n_parts = 1, .parts = {s->down}, .k = (size_t)m->f, .uses = both | USE_ROWS, .scale = scale}};
+    if (s->qkv.weight != NULL)
+        all.qkv.n_parts = 1, all.qkv.parts[0] = s->qkv, all.qkv.rows[0] = ld->qkv_rows;
+    if (!m->family->gated)
+        all.up.n_parts = 1, all.up.parts[0] = s->up;
+    if (s->gate_up.weight != NULL)
+        all.up.n_parts = 1, all.up.parts[0] = s->gate_up;
+    all.qkv.transposed = all.o.transposed = all.up.transposed = all.down.transposed = transposed;
+    return all;
+}
+
+static void set_traits(const jsc_model *m, int l, struct block *b)
+{
+    const unsigned flags = m->config.blocks[l];
+    b->window = flags & BLOCK_WINDOW ? (int)m->config.window : 0;
+    b->rotary = (flags & BLOCK_ROTARY) != 0;
+    b->local_rope = (flags & BLOCK_LOCAL_ROPE) != 0;
+    b->scale = m->config.attn_scale > 0.0 ? m->config.attn_scale : 1.0 / sqrt((double)m->h);
+    if (m->config.scale_by_block)
+        b->scale /= l + 1.0;
+}
+
+static jsc_status make_block(struct loader *ld, int l, const struct block_sources *s, struct block *b, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const jsc_model *m = ld->model;
-    const size_t d = (size_t)m->d;
-    const struct source qkv[3] = {s->q, s->k, s->v}, gate_up[2] = {s->gate, s->up};
-    const int32_t *const rows[3] = {ld->q_rows, ld->k_rows, NULL};
+    const struct norm_places *at = &m->norms;
+    const struct block_linears all = block_linears(ld, s);
 
-    TRY(make_vector(ld, s->attn_norm.weight, m->config.gguf ? 0.0 : m->family->norm_offset, &b->attn_norm, error));
-    TRY(make_linear(ld, qkv, 3, rows, d, USE_FORWARD | USE_VJP, &b->qkv, error));
-    TRY(make_linear(ld, &s->o, 1, NULL, (size_t)m->H * (size_t)m->h, USE_FORWARD | USE_VJP, &b->o, error));
-    TRY(make_vector(ld, s->mlp_norm.weight, m->config.gguf ? 0.0 : m->family->norm_offset, &b->mlp_norm, error));
-    TRY(make_linear(ld, m->family->gated ? gate_up : &s->up, m->family->gated ? 2 : 1, NULL, d, USE_FORWARD | USE_VJP | USE_ROWS, &b->up,
-                    error));
-    TRY(make_linear(ld, &s->down, 1, NULL, (size_t)m->f, USE_FORWARD | USE_VJP | USE_ROWS, &b->down, error));
-    b->window = (int)m->config.window;
-    b->rotary = true;
+    if (at->pre)
+        TRY(make_norm(ld, &s->attn_norm, &b->attn_norm, error));
+    TRY(make_linear(ld, &all.qkv, &b->qkv, error));
+    if (m->config.qk_norm) {
+        TRY(make_qk_norm(ld, ld->names->q_norm, l, m->H, &b->q_norm, error));
+        TRY(make_qk_norm(ld, ld->names->k_norm, l, m->K, &b->k_norm, error));
+    }
+    TRY(make_linear(ld, &all.o, &b->o, error));
+    if (at->post || at->sum)
+        TRY(make_norm(ld, &s->attn_post, &b->attn_post, error));
+    if (at->pre)
+        TRY(make_norm(ld, &s->mlp_norm, &b->mlp_norm, error));
+    TRY(make_linear(ld, &all.up, &b->up, error));
+    TRY(make_linear(ld, &all.down, &b->down, error));
+    if (at->post || at->sum)
+        TRY(make_norm(ld, &s->mlp_post, &b->mlp_post, error));
 done:
     return status;
 }
 
+/* ---- outside the blocks ---------------------------------------------------------------------------------------------------- */
+
+static struct linear outer(const struct source *s, unsigned uses)
+{
+    return (struct linear){.n_parts = 1, .parts = {*s}, .k = (size_t)s->weight->shape[1], .uses = uses};
+}
+
+#define FOLD_ROWS 512
+
+/* Rows first .. first + n - 1 of head x project_out. */
+static jsc_status fold_rows(struct loader *ld, const struct tensor *head, const struct jsc_weight *project, size_t first, size_t n,
+                            double *host, const dptr buffers[2], double *out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const jsc_model *m = ld->model;
+    const size_t e = project->k, d = project->n;
+
+    dtype_row_f64(head->type, head->bytes + first * (head->n_bytes / head->shape[0]), n * e, host);
+    TRY(m->ops->put(m->load_stream, ROLE_ACT, buffers[0], host, n * e, error));
+    TRY(m->ops->matmul(m->load_stream, &(struct op_matmul){.precise = true, .n = n, .w = project, .x = buffers[0], .y = buffers[1]},
+                       error));
+    TRY(m->ops->get(m->load_stream, ROLE_REAL, out + first * d, buffers[1], n * d, error));
+done:
+    return status;
+}
+
+/* logits = E (Wout y): the head that y meets is E Wout, [V][d]. */
+static jsc_status fold_head(struct loader *ld, const struct tensor *head, const struct source *project_out, double *out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const jsc_model *m = ld->model;
+    struct jsc_weight *project = NULL;
+    const struct linear from = {
+        .n_parts = 1, .parts = {*project_out}, .k = (size_t)m->config.embed_width, .uses = USE_FORWARD, .transposed = true};
+    dptr buffers[2] = {NULL, NULL};
+    double *host = NULL;
+
+    TRY(make_linear(ld, &from, &project, error));
+    ld->model->weight_bytes -= project->bytes;
+    TRY(mem_new(&host, FOLD_ROWS * project->k, error));
+    TRY(m->ops->alloc(m->device, FOLD_ROWS * project->k * m->load_stream->size_of[ROLE_ACT], &buffers[0], error));
+    TRY(m->ops->alloc(m->device, FOLD_ROWS * project->n * m->load_stream->size_of[ROLE_REAL], &buffers[1], error));
+    for (size_t first = 0; first < (size_t)m->V; first += FOLD_ROWS) {
+        const size_t n = (size_t)m->V - first < FOLD_ROWS ? (size_t)m->V - first : FOLD_ROWS;
+        TRY(fold_rows(ld, head, project, first, n, host, buffers, out, error));
+    }
+done:
+    m->ops->weight_free(m->device, project);
+    m->ops->free(m->device, buffers[0]);
+    m->ops->free(m->device, buffers[1]);
+    mem_free(host);
+    return status;
+}
+
+static jsc_status make_head(struct loader *ld, const struct sources *s, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    jsc_model *m = ld->model;
+    struct linear from = outer(&s->head, USE_ROWS | USE_FORWARD);
+    double *folded = NULL;
+    struct tensor whole;
+
+    if (m->tied) {
+        m->head = m->embed;
+        return JSC_OK;
+    }
+    if (s->project_out.weight != NULL) {
+        TRY(mem_new(&folded, (size_t)m->V * (size_t)m->d, error));
+        TRY(fold_head(ld, s->head.weight, &s->project_out, folded, error));
+        whole = *s->head.weight;
+        whole.type = DTYPE_F64, whole.bytes = (const unsigned char *)folded;
+        whole.shape[1] = (uint64_t)m->d, whole.n_elements = (uint64_t)m->V * (uint64_t)m->d, whole.n_bytes = 0;
+        from.parts[0].weight = &whole, from.k = (size_t)m->d;
+    }
+    TRY(make_linear(ld, &from, &m->head, error));
+done:
+    mem_free(folded);
+    return status;
+}
+
+static jsc_status make_outer(struct loader *ld, const struct sources *s, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    jsc_model *m = ld->model;
+    const struct linear embed = outer(&s->embed, USE_ROWS | (m->tied ? USE_FORWARD : 0U));
+
+    TRY(make_linear(ld, &embed, &m->embed, error));
+    if (s->positions.weight != NULL) {
+        const struct linear positions = outer(&s->positions, USE_ROWS);
+        TRY(make_linear(ld, &positions, &m->positions, error));
+    }
+    if (s->project_in.weight != NULL) {
+        const struct linear project = outer(&s->project_in, USE_FORWARD);
+        TRY(make_linear(ld, &project, &m->project_in, error));
+    }
+    TRY(make_head(ld, s, error));
+    if (m->final_kind != NORM_NONE)
+        TRY(make_norm(ld, &s->final_norm, &m->final_norm, error));
+done:
+    return status;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------------------------------------- */
+
 /* What a linear layer of these parts would take. */
-static uint64_t estimate_linear(const jsc_model *m, const struct source *parts, int n_parts, size_t k, unsigned uses)
+static uint64_t estimate_linear(const jsc_model *m, const struct linear *from)
 {
     enum dtype type = DTYPE_BF16;
     size_t n = 0;
-    for (int i = 0; i < n_parts; i++) {
-        type = parts[i].weight->type != DTYPE_BF16 ? parts[i].weight->type : type;
-        n += (size_t)parts[i].weight->shape[0];
+    for (int i = 0; i < from->n_parts; i++) {
+        const struct tensor *t = from->parts[i].weight;
+        type = t->type != DTYPE_BF16 ? t->type : type;
+        n += rows_of(from, t);
     }
-    return m->ops->weight_bytes(m->device, type, n, k, uses);
+    return m->ops->weight_bytes(m->device, type, n, from->k, from->uses);
 }
 
 /* What the weights would take, but for biases and norms. */
-static uint64_t estimate_bytes(const jsc_model *m, const struct block_sources *blocks, const struct source *embed,
-                               const struct source *head)
+static uint64_t estimate_bytes(const struct loader *ld, const struct sources *s)
 {
-    const size_t d = (size_t)m->d, f = (size_t)m->f;
-    const unsigned both = USE_FORWARD | USE_VJP;
-    uint64_t bytes = estimate_linear(m, embed, 1, d, USE_ROWS | (m->tied ? USE_FORWARD : 0U));
+    const jsc_model *m = ld->model;
+    const struct source *others[] = {&s->positions, &s->project_in};
+    const unsigned uses[] = {USE_ROWS, USE_FORWARD};
+    struct linear from = outer(&s->embed, USE_ROWS | (m->tied ? USE_FORWARD : 0U));
+    uint64_t bytes = estimate_linear(m, &from);
 
-    if (!m->tied)
-        bytes += estimate_linear(m, head, 1, d, USE_ROWS | USE_FORWARD);
+    for (int i = 0; i < 2; i++)
+        if (others[i]->weight != NULL) {
+            from = outer(others[i], uses[i]);
+            bytes += estimate_linear(m, &from);
+        }
+    if (!m->tied) {
+        from = outer(&s->head, USE_ROWS | USE_FORWARD);
+        from.k = (size_t)m->d;
+        bytes += estimate_linear(m, &from);
+    }
     for (int l = 0; l < m->L; l++) {
-        const struct block_sources *s = &blocks[l];
-        const struct source qkv[3] = {s->q, s->k, s->v}, gate_up[2] = {s->gate, s->up};
-        bytes += estimate_linear(m, qkv, 3, d, both) + estimate_linear(m, &s->o, 1, (size_t)m->H * (size_t)m->h, both);
-        bytes += estimate_linear(m, m->family->gated ? gate_up : &s->up, m->family->gated ? 2 : 1, d, both | USE_ROWS);
-        bytes += estimate_linear(m, &s->down, 1, f, both | USE_ROWS);
+        const struct block_linears all = block_linears(ld, &s->blocks[l]);
+        bytes += estimate_linear(m, &all.qkv) + estimate_linear(m, &all.o) + estimate_linear(m, &all.up) + estimate_linear(m, &all.down);
     }
     return bytes;
 }
@@ -329,54 +397,39 @@ static jsc_status check_room(const jsc_model *m, uint64_t bytes, jsc_error *erro
                       m->path, bytes, m->device->description, left);
 }
 
+/* ---- row orders ------------------------------------------------------------------------------------------------------------ */
+
 /* W_hf[n h + r] = W_gguf[n h + 2 (r mod h/2) + r div (h/2)]: the converter interleaved the two halves of each head. */
-static jsc_status permutation(int heads, int h, int32_t **out, jsc_error *error)
+static void permutation(int heads, int h, int32_t first, int32_t *out)
 {
-    const jsc_status status = mem_new(out, (size_t)heads * (size_t)h, error);
-    if (status != JSC_OK)
-        return status;
     for (int n = 0; n < heads; n++)
         for (int r = 0; r < h; r++)
-            (*out)[n * h + r] = n * h + 2 * (r % (h / 2)) + r / (h / 2);
-    return JSC_OK;
+            out[n * h + r] = first + n * h + 2 * (r % (h / 2)) + r / (h / 2);
 }
 
-/* Llama 3 scaling in GGUF files is a tensor of divisors; no metadata key says so. */
-static jsc_status find_rope_factors(struct loader *ld, jsc_error *error)
+static jsc_status make_row_orders(struct loader *ld, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    jsc_model *m = ld->model;
-    const struct tensor *t = m->config.gguf ? tensor_find(ld->set, "rope_freqs.weight") : NULL;
+    const jsc_model *m = ld->model;
+    const int h = m->h, q = m->H * h, kv = m->K * h;
 
-    if (t == NULL)
+    if (m->config.gguf ? !m->family->gguf_permuted : !m->family->heads_interleaved)
         return JSC_OK;
-    TRY(check_shape(t, &(struct wanted){(size_t)m->rot / 2, 0, true}, error));
-    TRY(mem_new(&m->rope_factors, t->n_elements, error));
-    dtype_row_f64(t->type, t->bytes, t->n_elements, m->rope_factors);
-    for (size_t i = 0; i < t->n_elements; i++)
-        if (!isfinite(m->rope_factors[i]) || m->rope_factors[i] <= 0.0)
-            FAIL(JSC_E_FORMAT, "%s: tensor %s: element %zu is %g, a divisor of a rotary frequency is above 0", t->file, t->name, i,
-                 m->rope_factors[i]);
-done:
-    return status;
-}
-
-static jsc_status find_head(struct loader *ld, struct source *embed, struct source *head, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    jsc_model *m = ld->model;
-    const size_t V = (size_t)m->V, d = (size_t)m->d;
-
-    TRY(find_one(ld, ld->names->embed, 0, ".weight", (struct wanted){V, d, true}, &embed->weight, error));
-    TRY(find_one(ld, ld->names->head, 0, ".weight", (struct wanted){V, d, false}, &head->weight, error));
-    m->tied = head->weight == NULL;
-    /* many tied checkpoints store the head a second time: one copy serves both */
-    if (head->weight != NULL && embed->weight != NULL && head->weight->type == embed->weight->type &&
-        head->weight->n_bytes == embed->weight->n_bytes && memcmp(head->weight->bytes, embed->weight->bytes, head->weight->n_bytes) == 0)
-        m->tied = true;
-    if (head->weight == NULL && !m->config.tied && !m->config.gguf)
-        FAIL(JSC_E_FORMAT, "%s: there is no %s.weight, and tie_word_embeddings is not true: the checkpoint is incomplete, fetch it again",
-             m->path, ld->names->head);
+    TRY(mem_new(&ld->qkv_rows, (size_t)(q + 2 * kv), error));
+    if (m->config.gguf) {
+        TRY(mem_new(&ld->q_rows, (size_t)q, error));
+        TRY(mem_new(&ld->k_rows, (size_t)kv, error));
+        permutation(m->H, h, 0, ld->q_rows);
+        permutation(m->K, h, 0, ld->k_rows);
+        permutation(m->H, h, 0, ld->qkv_rows);
+        permutation(m->K, h, q, ld->qkv_rows + q);
+        for (int r = 0; r < kv; r++)
+            ld->qkv_rows[q + kv + r] = q + kv + r;
+        goto done;
+    }
+    for (int part = 0; part < 3; part++) /* H = K here */
+        for (int r = 0; r < q; r++)
+            ld->qkv_rows[part * q + r] = r / h * 3 * h + part * h + r % h;
 done:
     return status;
 }
@@ -385,43 +438,29 @@ jsc_status model_load_weights(jsc_model *m, const struct tensor_set *set, struct
 {
     jsc_status status = JSC_OK;
     struct loader ld = {.model = m, .set = set, .names = m->config.gguf ? &m->family->gguf : &m->family->hf, .progress = progress};
-    struct block_sources *sources = NULL;
-    struct source embed = {0}, head = {0}, final_norm = {0};
+    struct sources sources = {0};
 
     TRY(mem_new(&ld.used, set->n, error));
-    TRY(mem_new(&sources, (size_t)m->L, error));
-    TRY(find_head(&ld, &embed, &head, error));
-    TRY(find_one(&ld, ld.names->final_norm, 0, ".weight", (struct wanted){(size_t)m->d, 0, true}, &final_norm.weight, error));
+    TRY(mem_new(&sources.blocks, (size_t)m->L, error));
+    TRY(loader_find(&ld, &sources, error));
+    TRY(make_row_orders(&ld, error));
     for (int l = 0; l < m->L; l++)
-        TRY(find_block(&ld, l, &sources[l], error));
-    if (ld.n_missing > 0)
-        FAIL(JSC_E_FORMAT, "%s: %zu tensor%s missing, %s%s: the checkpoint is incomplete or of another family than \"%s\"", m->path,
-             ld.n_missing, ld.n_missing == 1 ? " is" : "s are", ld.missing, ld.n_missing > 3 ? ", ..." : "", m->family->name);
-    TRY(find_rope_factors(&ld, error));
-    TRY(take_stock(&ld, error));
+        set_traits(m, l, &m->blocks[l]);
     progress->total = set->file_bytes > 0 ? set->file_bytes : 1;
-    const uint64_t foreseen = estimate_bytes(m, sources, &embed, &head);
+    const uint64_t foreseen = estimate_bytes(&ld, &sources);
     if (!m->has_weights) {
         m->weight_bytes = foreseen;
         goto done;
     }
     TRY(check_room(m, foreseen, error));
-    if (m->config.gguf && m->family->gguf_permuted) {
-        TRY(permutation(m->H, m->h, &ld.q_rows, error));
-        TRY(permutation(m->K, m->h, &ld.k_rows, error));
-    }
-    TRY(make_linear(&ld, &embed, 1, NULL, (size_t)m->d, USE_ROWS | (m->tied ? USE_FORWARD : 0U), &m->embed, error));
-    if (m->tied)
-        m->head = m->embed;
-    else
-        TRY(make_linear(&ld, &head, 1, NULL, (size_t)m->d, USE_ROWS | USE_FORWARD, &m->head, error));
-    TRY(make_vector(&ld, final_norm.weight, m->config.gguf ? 0.0 : m->family->norm_offset, &m->final_norm, error));
+    TRY(make_outer(&ld, &sources, error));
     for (int l = 0; l < m->L; l++)
-        TRY(make_block(&ld, &sources[l], &m->blocks[l], error));
+        TRY(make_block(&ld, l, &sources.blocks[l], &m->blocks[l], error));
 done:
     mem_free(ld.used);
     mem_free(ld.q_rows);
     mem_free(ld.k_rows);
-    mem_free(sources);
+    mem_free(ld.qkv_rows);
+    mem_free(sources.blocks);
     return status;
 }

@@ -22,14 +22,19 @@ done:
     return status;
 }
 
+static void free_norm(const jsc_model *m, const struct norm_weights *n)
+{
+    m->ops->free(m->device, n->w);
+    m->ops->free(m->device, n->b);
+}
+
 static void free_blocks(jsc_model *m)
 {
     for (int l = 0; m->blocks != NULL && l < m->L; l++) {
         struct block *b = &m->blocks[l];
-        m->ops->free(m->device, b->attn_norm);
-        m->ops->free(m->device, b->mlp_norm);
-        m->ops->free(m->device, b->attn_norm_bias);
-        m->ops->free(m->device, b->mlp_norm_bias);
+        const struct norm_weights *const norms[] = {&b->attn_norm, &b->attn_post, &b->mlp_norm, &b->mlp_post, &b->q_norm, &b->k_norm};
+        for (size_t i = 0; i < sizeof norms / sizeof norms[0]; i++)
+            free_norm(m, norms[i]);
         m->ops->weight_free(m->device, b->qkv);
         m->ops->weight_free(m->device, b->o);
         m->ops->weight_free(m->device, b->up);
@@ -46,11 +51,12 @@ void jsc_model_close(jsc_model *m)
         if (m->traced.name != NULL)
             traced_report(m->log, m->log_user);
         free_blocks(m);
-        m->ops->free(m->device, m->final_norm);
-        m->ops->free(m->device, m->final_norm_bias);
+        free_norm(m, &m->final_norm);
         if (m->head != m->embed)
             m->ops->weight_free(m->device, m->head);
         m->ops->weight_free(m->device, m->embed);
+        m->ops->weight_free(m->device, m->positions);
+        m->ops->weight_free(m->device, m->project_in);
         if (m->load_stream != NULL)
             m->ops->stream_close(m->load_stream);
         m->ops->device_close(m->device);
@@ -65,7 +71,6 @@ void jsc_model_close(jsc_model *m)
     mem_free(m->no_tokenizer);
     mem_free(m->no_gpu);
     mem_free(m->weight_types);
-    mem_free(m->rope_factors);
     mem_free(m);
 }
 
@@ -90,7 +95,9 @@ static jsc_status unknown_family(const char *path, const char *name, bool gguf, 
     struct strbuf list = {0};
     for (size_t i = 0; i < family_count(); i++) {
         const struct family *f = family_at(i);
-        strbuf_printf(&list, "%s%s", i > 0 ? ", " : "", gguf && f->gguf_name != NULL ? f->gguf_name : f->name);
+        const char *own = gguf ? f->gguf_name : f->name;
+        if (own != NULL)
+            strbuf_printf(&list, "%s%s", list.n > 0 ? ", " : "", own);
     }
     const jsc_status status = status_set(error, JSC_E_UNSUPPORTED, "%s: model family \"%s\" is not implemented; known are %s", path, name,
                                          list.text != NULL ? list.text : "none");
@@ -111,7 +118,7 @@ static jsc_status open_gguf(jsc_model *m, struct checkpoint *c, jsc_error *error
         status = unknown_family(m->path, family, true, error);
         goto done;
     }
-    TRY(config_from_gguf(c->gguf, &m->family->defaults, &m->config, error));
+    TRY(config_from_gguf(c->gguf, &m->family->rules, &m->config, error));
 done:
     return status;
 }
@@ -134,7 +141,7 @@ static jsc_status open_directory(jsc_model *m, struct checkpoint *c, jsc_error *
         status = unknown_family(path, family, false, error);
         goto done;
     }
-    TRY(config_from_json(path, c->config, &m->family->defaults, &m->config, error));
+    TRY(config_from_json(path, c->config, &m->family->rules, &m->config, error));
     TRY(safetensors_open(m->path, &c->tensors, error));
     TRY(quantised_refuse_tensors(c->tensors, error));
 done:
@@ -162,25 +169,38 @@ static bool find_activation(const char *name, enum act_kind *out)
 /* Sizes as ints, their relations, and the traits that follow. config.c has checked each field's own range. */
 static jsc_status set_sizes(jsc_model *m, jsc_error *error)
 {
+    static const struct norm_places places[] = {[LAYOUT_SEQUENTIAL] = {.pre = true},
+                                                [LAYOUT_PARALLEL] = {.pre = true, .parallel = true},
+                                                [LAYOUT_PARALLEL_ONE] = {.pre = true, .parallel = true},
+                                                [LAYOUT_POST_BRANCH] = {.post = true},
+                                                [LAYOUT_SANDWICH] = {.pre = true, .post = true},
+                                                [LAYOUT_POST_SUM] = {.sum = true}};
     const struct config *c = &m->config;
     const char *activation = c->activation[0] != '\0' ? c->activation : m->family->activation;
 
     m->L = (int)c->n_layers, m->d = (int)c->d, m->f = (int)c->f, m->H = (int)c->H, m->K = (int)c->K, m->h = (int)c->h, m->V = (int)c->vocab;
     if (m->K <= 0 || m->H % m->K != 0)
         return status_set(error, JSC_E_FORMAT, "%s: %d heads cannot be shared by %d key-value heads", m->path, m->H, m->K);
-    m->rot = (int)(m->h * c->partial_rotary);
-    if (m->rot % 2 != 0 || m->rot < 2)
-        return status_set(error, JSC_E_FORMAT,
-                          "%s: %d of a head's %d components would be rotated; rotary embeddings need an even number of at least 2", m->path,
-                          m->rot, m->h);
+    m->rot = config_rotates(c) ? (int)(m->h * c->partial_rotary) : 0; /* even: config.c has checked */
+    if (c->embed_width > c->d)
+        return status_set(error, JSC_E_UNSUPPORTED, "%s: embeddings of width %d above the hidden size %d are not implemented", m->path,
+                          (int)c->embed_width, m->d);
+    if (m->family->gelu_is_tanh && strcmp(activation, "gelu") == 0)
+        activation = "gelu_pytorch_tanh";
     if (!find_activation(activation, &m->act))
         return status_set(error, JSC_E_UNSUPPORTED,
                           "%s: hidden_act \"%s\" is not implemented (silu, gelu, gelu_new, gelu_pytorch_tanh, relu are)", m->path,
                           activation);
-    m->scale = 1.0 / sqrt((double)m->h);
-    m->attn_cap = m->final_cap = 0.0;
-    m->embed_scale = m->logit_scale = 1.0;
+    m->attn_cap = c->attn_cap, m->final_cap = c->final_cap;
+    m->embed_scale = c->embed_scale, m->logit_scale = c->logit_scale;
+    m->norms = places[c->layout];
+    m->final_kind = c->final_norm ? m->family->norm : NORM_NONE;
     return JSC_OK;
+}
+
+int model_positions(const jsc_model *m)
+{
+    return m->family->hf.positions != NULL ? (int)m->config.max_position : 0;
 }
 
 static const char *last_part(const char *path)

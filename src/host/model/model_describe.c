@@ -6,8 +6,6 @@
 
 static const char *scaling_name(const jsc_model *m)
 {
-    if (m->rope_factors != NULL)
-        return "frequency factors (llama3)";
     return m->config.scaling == ROPE_NONE ? "none" : m->config.scaling_name;
 }
 

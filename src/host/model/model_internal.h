@@ -7,20 +7,36 @@
 
 #include <jscopes/model.h>
 
-/* One row per model family (families.c): traits that the walks read, defaults for config.c, tensor names. %d stands for the block. */
+/* How queries and keys are normalised before they are rotated, where a family does so. */
+enum qk_norm_shape {
+    QK_SHARED, /* over a head's components, one weight [h] for all heads */
+    QK_OWN,    /* the same, each head with weights of its own */
+    QK_WHOLE   /* over all heads at once */
+};
+
+/* One row per model family (families.c): traits that the walks read, rules for config.c, tensor names. %d stands for the block. */
 struct family {
-    const char *name; /* model_type, and general.architecture unless gguf_name */
-    const char *gguf_name;
+    const char *name; /* model_type */
+    const char *gguf_name; /* general.architecture; NULL: none */
+    const char *models;    /* well-known ones, for people */
     enum norm_kind norm;
     double norm_offset; /* 1: weights are stored as w - 1 (Gemma in HF files) */
+    bool norm_bias;
     bool gated;
     const char *activation; /* default if the config names none */
+    bool gelu_is_tanh;      /* Gemma's "gelu" */
     enum rope_layout rope;
-    bool gguf_permuted; /* q and k rows are interleaved in GGUF files */
-    struct config_defaults defaults;
+    enum qk_norm_shape qk_norm;
+    bool gguf_permuted;     /* q and k rows are interleaved in GGUF files */
+    bool transposed;        /* HF: linear layers are stored [in][out] (GPT-2) */
+    bool heads_interleaved; /* HF: rows of qkv are [q; k; v] of each head in turn (GPT-NeoX) */
+    bool head_bias;
+    int position_offset; /* learned positions: row of token 0 */
+    struct config_rules rules;
     struct family_names {
-        const char *embed, *final_norm, *head;
-        const char *attn_norm, *q, *k, *v, *o, *mlp_norm, *gate, *up, *down; /* with ".weight" / ".bias" added by the loader */
+        const char *embed, *positions, *project_in, *project_out, *final_norm, *head;
+        const char *attn_norm, *attn_post, *q, *k, *v, *qkv, *q_norm, *k_norm, *o; /* with ".weight" / ".bias" added by the loader */
+        const char *mlp_norm, *mlp_post, *gate, *up, *gate_up, *down;
     } hf, gguf;
 };
 const struct family *family_find(const char *name, bool gguf); /* NULL: unknown */
@@ -29,17 +45,31 @@ const struct family *family_at(size_t i);
 
 /* rope_table.c: inverse frequencies [rot/2] for a prompt of n_prompt tokens; returns the factor on cos and sin. */
 double rope_table(const struct config *config, int rot, int n_prompt, double *inv_freq);
+/* The same of the blocks with BLOCK_LOCAL_ROPE, which are never scaled. */
+void rope_table_local(const struct config *config, int rot, double *inv_freq);
+
+/* [d] REAL each (of q and k: as qk_norm_shape says); b NULL: none. */
+struct norm_weights {
+    dptr w, b;
+};
+
+/* Where the norms of a half of a block stand (config.h, enum layout):  x' = sum(x + post(F(pre(x)))). */
+struct norm_places {
+    bool pre, post, sum;
+    bool parallel; /* both halves read the block's input and add to the same stream */
+};
 
 /* One block's weights. */
 struct block {
-    dptr attn_norm, mlp_norm;           /* [d] REAL */
-    dptr attn_norm_bias, mlp_norm_bias; /* [d] REAL or NULL */
-    struct jsc_weight *qkv;             /* [(H+2K)h][d] */
-    struct jsc_weight *o;               /* [d][H h] */
-    struct jsc_weight *up;              /* gated: [2f][d] gate|up, else [f][d] */
-    struct jsc_weight *down;            /* [d][f] */
-    int window;                         /* 0: none */
-    bool rotary;
+    struct norm_weights attn_norm, attn_post, mlp_norm, mlp_post; /* post: behind the branch, or of the sum */
+    struct norm_weights q_norm, k_norm;                           /* w NULL: none */
+    struct jsc_weight *qkv;                                       /* [(H+2K)h][d] */
+    struct jsc_weight *o;                                         /* [d][H h] */
+    struct jsc_weight *up;                                        /* gated: [2f][d] gate|up, else [f][d] */
+    struct jsc_weight *down;                                      /* [d][f] */
+    double scale;                                                 /* of attention scores */
+    int window;                                                   /* 0: none */
+    bool rotary, local_rope;
 };
 
 struct jsc_model {
@@ -55,13 +85,16 @@ struct jsc_model {
     struct jsc_stream *load_stream;
     /* sizes as ints, checked */
     int L, d, f, H, K, h, V;
-    int rot;                                                     /* rotated components per head */
-    double scale, attn_cap, final_cap, embed_scale, logit_scale; /* caps: 0 = none */
+    int rot;                                              /* rotated components per head; 0: no block has rotary embeddings */
+    double attn_cap, final_cap, embed_scale, logit_scale; /* caps: 0 = none */
     enum act_kind act;
-    double *rope_factors; /* host [rot/2] or NULL: divisors of the inverse frequencies (GGUF rope_freqs.weight) */
-    struct block *blocks; /* [L] */
-    dptr final_norm, final_norm_bias;
-    struct jsc_weight *embed; /* [V][d] USE_ROWS (and FORWARD if tied) */
+    struct norm_places norms;
+    enum norm_kind final_kind; /* NONE: no final norm */
+    struct block *blocks;      /* [L] */
+    struct norm_weights final_norm;
+    struct jsc_weight *embed;      /* [V][embedding width] USE_ROWS (and FORWARD if tied) */
+    struct jsc_weight *positions;  /* [rows][d] USE_ROWS: learned positions, token t has row t + family's offset; NULL: none */
+    struct jsc_weight *project_in; /* [d][embedding width]; NULL: embeddings are of width d */
     struct jsc_weight *head;  /* same pointer as embed if tied */
     bool tied;
     struct tokenizer *tokenizer; /* NULL: absent */
@@ -74,6 +107,8 @@ struct jsc_model {
     size_t n_warnings, warnings_capacity;
     double load_seconds;
 };
+/* Token positions that there are rows for; 0: any number. */
+int model_positions(const jsc_model *model);
 /* loader.c: sizes were checked, tensors are in set; makes every weight on model->device. progress: as in jsc_open_options. */
 struct load_progress {
     jsc_progress_fn call;

@@ -30,7 +30,9 @@ static double yarn_index(const struct config *c, int rot, double turns)
 
 static void yarn(const struct config *c, double *f, int n, int rot)
 {
-    double low = floor(yarn_index(c, rot, c->beta_fast)), high = ceil(yarn_index(c, rot, c->beta_slow));
+    double low = yarn_index(c, rot, c->beta_fast), high = yarn_index(c, rot, c->beta_slow);
+    if (c->yarn_truncate)
+        low = floor(low), high = ceil(high);
     low = fmax(low, 0.0);
     high = fmin(high, rot - 1.0);
     if (!(high > low))
@@ -39,6 +41,23 @@ static void yarn(const struct config *c, double *f, int n, int rot)
         const double ramp = fmin(fmax((j - low) / (high - low), 0.0), 1.0);
         f[j] = f[j] * (1.0 - ramp) + f[j] / c->factor * ramp;
     }
+}
+
+/* Returns the factor on cos and sin. */
+static double longrope(const struct config *c, double *f, int n, int n_prompt)
+{
+    const double *factors = n_prompt > c->original_max_position ? c->long_factors : c->short_factors;
+    for (int j = 0; j < n; j++)
+        f[j] /= factors[j];
+    if (c->attention_factor > 0.0)
+        return c->attention_factor;
+    return c->factor <= 1.0 ? 1.0 : sqrt(1.0 + log(c->factor) / log(c->original_max_position));
+}
+
+void rope_table_local(const struct config *c, int rot, double *f)
+{
+    for (int j = 0; j < rot / 2; j++)
+        f[j] = pow(c->local_theta, -2.0 * j / rot);
 }
 
 double rope_table(const struct config *c, int rot, int n_prompt, double *f)
@@ -60,10 +79,14 @@ double rope_table(const struct config *c, int rot, int n_prompt, double *f)
     case ROPE_YARN:
         yarn(c, f, n, rot);
         return c->attention_factor > 0.0 ? c->attention_factor : c->factor > 1.0 ? 0.1 * log(c->factor) + 1.0 : 1.0;
+    case ROPE_LONGROPE:
+        return longrope(c, f, n, n_prompt);
+    case ROPE_FACTORS:
+        for (int j = 0; j < n; j++)
+            f[j] /= c->long_factors[j];
+        break;
     case ROPE_NONE:
     case ROPE_DYNAMIC:
-    case ROPE_LONGROPE:
-    case ROPE_FACTORS:
         break;
     }
     return 1.0;

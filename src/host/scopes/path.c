@@ -16,7 +16,7 @@
 struct path {
     struct job *job;
     struct target target;
-    double *base;       /* [d] x' of every token */
+    double *base;       /* [T][d] x' */
     double *xs, *grads; /* [S][T][d] of one batch */
     double *cot;        /* [S][d] */
     double *mean;       /* [T][d] sum of w g */
@@ -33,7 +33,7 @@ void path_size(struct job *job)
     job->work.S = job->request->path_steps;
     job->work.gradients = true;
     job->work.layers = false; /* levels come one at a time, as gradients */
-    job->work.host_bytes += sizeof(double) * (2 * row + (job->request->layers ? 4 * row * (uint64_t)job->model->L : 0));
+    job->work.host_bytes += sizeof(double) * (3 * row + (job->request->layers ? 4 * row * (uint64_t)job->model->L : 0));
 }
 
 static jsc_status make_baseline(struct path *path, jsc_error *error)
@@ -58,12 +58,14 @@ static jsc_status make_baseline(struct path *path, jsc_error *error)
         const size_t n = end - first < piece ? end - first : piece;
         for (size_t i = 0; i < n; i++)
             ids[i] = (int32_t)(first + i);
-        /* block 0's input is free between two forward passes */
-        TRY(m->ops->embed(t->stream, &(struct op_embed){n, ids, m->embed, m->embed_scale, t->layers[0].x_in}, error));
-        TRY(m->ops->get(t->stream, ROLE_REAL, rows, t->layers[0].x_in, n * d, error));
+        TRY(forward_embeddings(t, ids, n, rows, error)); /* block 0's input is free between two forward passes */
         for (size_t i = 0; i < n; i++)
             axpy(weight, rows + i * d, path->base, d);
     }
+    for (size_t i = 1; i < (size_t)job->T; i++)
+        memcpy(path->base + i * d, path->base, d * sizeof *path->base);
+    if (end > 0) /* another token at the same position */
+        TRY(forward_positions(t, path->base, error));
 done:
     mem_free(ids);
     mem_free(rows);
@@ -76,7 +78,7 @@ static jsc_status make_buffers(struct path *path, jsc_error *error)
     const struct job *job = path->job;
     const size_t d = (size_t)job->model->d, T = (size_t)job->T, S = (size_t)job->plan.sequences, L = (size_t)job->model->L;
 
-    TRY(mem_new(&path->base, d, error));
+    TRY(mem_new(&path->base, T * d, error));
     TRY(mem_new(&path->xs, S * T * d, error));
     TRY(mem_new(&path->grads, S * T * d, error));
     TRY(mem_new(&path->cot, S * d, error));
@@ -118,9 +120,8 @@ static bool is_near(const struct job *job, int node)
 static void point(const struct path *path, double alpha, double *out)
 {
     const struct job *job = path->job;
-    const size_t d = (size_t)job->model->d;
-    for (size_t i = 0; i < (size_t)job->T * d; i++)
-        out[i] = path->base[i % d] + alpha * (job->x[i] - path->base[i % d]);
+    for (size_t i = 0; i < (size_t)job->T * (size_t)job->model->d; i++)
+        out[i] = path->base[i] + alpha * (job->x[i] - path->base[i]);
 }
 
 /* Block l's input in the trace's S sequences. */
@@ -226,7 +227,7 @@ static jsc_status fill_answer(const struct path *path, double difference, jsc_er
     for (size_t t = 0; t < (size_t)job->T; t++) {
         double squares = 0.0, sum = 0.0;
         for (size_t i = 0; i < d; i++) {
-            const double ig = (job->x[t * d + i] - path->base[i]) * path->mean[t * d + i];
+            const double ig = (job->x[t * d + i] - path->base[t * d + i]) * path->mean[t * d + i];
             squares += ig * ig;
             sum += ig;
         }

@@ -13,6 +13,9 @@ static jsc_status check_ids(const jsc_model *m, const jsc_request *r, bool plann
         return status_set(error, JSC_E_ARGUMENT, "the prompt has no token: give at least one (a BOS token alone is enough)");
     if (r->n_ids > TOKENS_MAX)
         return status_set(error, JSC_E_ARGUMENT, "the prompt has %zu tokens, at most %zu are possible", r->n_ids, TOKENS_MAX);
+    if (model_positions(m) > 0 && r->n_ids > (size_t)model_positions(m))
+        return status_set(error, JSC_E_ARGUMENT, "the prompt has %zu tokens, this model has learned positions for %d: shorten the prompt",
+                          r->n_ids, model_positions(m));
     if (r->ids == NULL && !planning)
         return status_set(error, JSC_E_ARGUMENT, "jsc_request.ids is NULL but n_ids is %zu", r->n_ids);
     for (size_t i = 0; r->ids != NULL && i < r->n_ids; i++)
