@@ -59,7 +59,7 @@ static void direct(struct kit *k, const struct block *b, size_t first, size_t n)
                                                  .x = dptr_at(k->x, first * d, real),
                                                  .r = dptr_at(k->r, first, real),
                                                  .mean = dptr_at(k->mean, first, real),
-                                                 .w = b->mlp_norm,
+                                                 .w = b->mlp_norm.w,
                                                  .dn = k->dn,
                                                  .R = R,
                                                  .G = G},
@@ -85,7 +85,7 @@ static void collapse(struct kit *k, const struct block *b, enum mlp_form form, s
                                        .x = k->x,
                                        .r = k->r,
                                        .mean = k->mean,
-                                       .w = b->mlp_norm,
+                                       .w = b->mlp_norm.w,
                                        .R = k->R,
                                        .G = k->G,
                                        .scratch = k->scratch};

@@ -93,11 +93,29 @@ typedef struct jsc_model_info {
     double load_seconds;
     const char *no_gpu;      /**< why "auto" took the CPU: no driver, no GPU, ...; NULL: it did not, or a device was named */
     uint64_t memory_left;    /**< bytes that the device had free before the weights were made */
+    const char *traits;      /**< what is special about its blocks, in words, "RMSNorm before each half; gated silu MLP; ..." */
 } jsc_model_info;
-#define JSC_MODEL_INFO_INIT {sizeof(jsc_model_info), NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, 0, -1, -1, 0, 0, NULL, 0.0, NULL, 0}
+#define JSC_MODEL_INFO_INIT {sizeof(jsc_model_info), NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, 0, -1, -1, 0, 0, NULL, 0.0, NULL, 0, NULL}
 
 /** jsc_model_describe: fill info (info->size set by the caller). Costs nothing. */
 JSC_API jsc_status jsc_model_describe(const jsc_model *model, jsc_model_info *info, jsc_error *error);
+
+/** A model family that this library reads, its traits in words. Strings of other length than one line do not occur. */
+typedef struct jsc_family_info {
+    size_t size;           /**< sizeof(jsc_family_info), set by the caller (JSC_FAMILY_INFO_INIT) */
+    const char *name;      /**< model_type of config.json */
+    const char *gguf_name; /**< general.architecture of GGUF files; NULL: there are none */
+    const char *models;    /**< well-known models of the family */
+    char norms[80];        /**< kind and place of the norms of a block */
+    char positions[80], attention[120], mlp[40], rest[80];
+} jsc_family_info;
+#define JSC_FAMILY_INFO_INIT {sizeof(jsc_family_info), NULL, NULL, NULL, "", "", "", "", ""}
+
+/** jsc_family_count: how many there are. */
+JSC_API size_t jsc_family_count(void);
+
+/** jsc_family_describe: the family number i, 0 to jsc_family_count() - 1. JSC_E_ARGUMENT: there is no such number. */
+JSC_API jsc_status jsc_family_describe(size_t i, jsc_family_info *info, jsc_error *error);
 
 /** How to turn text into ids. Begin with JSC_TOKENIZE_OPTIONS_INIT. */
 typedef struct jsc_tokenize_options {

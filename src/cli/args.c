@@ -91,7 +91,7 @@ int args_parse(const struct command *command, int argc, char **argv, struct argu
         status = args_help(command);
         return status == EXIT_DONE ? -1 : status;
     }
-    if (out->model == NULL)
+    if (out->model == NULL && out->value[OPT_FAMILIES] == NULL)
         return fail(EXIT_USAGE, "%s: which model? A folder, a .gguf file or a known name, such as: jscopes %s smollm2-135m", command->name,
                     command->name);
     return EXIT_DONE;

@@ -45,6 +45,7 @@ enum option {
     OPT_TOP_K,
     OPT_COLOR,
     OPT_VERBOSE,
+    OPT_FAMILIES,
     OPT_COUNT
 };
 extern const struct poptOption options_attribute[], options_plan[], options_info[], options_tokenize[];

@@ -36,6 +36,7 @@ static void put_info_text(const jsc_model_info *m)
         printf("%-13s %d tokens\n", "window", m->sliding_window);
     if (m->rope_theta > 0.0)
         printf("%-13s theta %g, scaling %s\n", "rotary", m->rope_theta, m->rope_scaling != NULL ? m->rope_scaling : "none");
+    put_text_line("traits", m->traits);
     printf("%-13s %" PRIu64 "\n", "parameters", m->parameters);
     put_text_line("on disk", m->weight_types);
     printf("%-13s %" PRIu64 " in files\n", "bytes", m->file_bytes);
@@ -70,6 +71,7 @@ static void put_info_json(const jsc_model_info *m)
     if (m->rope_theta > 0.0)
         printf(", \"rope_theta\": %.17g", m->rope_theta);
     put_field("rope_scaling", m->rope_scaling);
+    put_field("traits", m->traits);
     printf(",\n \"parameters\": %" PRIu64 ", \"file_bytes\": %" PRIu64 ", \"weight_bytes\": %" PRIu64, m->parameters, m->file_bytes,
            m->weight_bytes);
     put_field("device", m->device);
@@ -91,6 +93,69 @@ static void put_info_json(const jsc_model_info *m)
     printf("]}\n");
 }
 
+enum { COLUMNS = 8 };
+static const char *const column_names[COLUMNS] = {"model_type", "GGUF", "models", "norms", "positions", "attention", "MLP", "also"};
+
+static const char *cell(const jsc_family_info *f, int column)
+{
+    const char *const cells[COLUMNS] = {
+        f->name, f->gguf_name != NULL ? f->gguf_name : "-", f->models, f->norms, f->positions, f->attention, f->mlp, f->rest};
+    return cells[column];
+}
+
+/* A table that Markdown reads too: README.md holds it. */
+static int put_families_text(void)
+{
+    size_t width[COLUMNS];
+    jsc_family_info f = JSC_FAMILY_INFO_INIT;
+    jsc_error error;
+    for (int c = 0; c < COLUMNS; c++)
+        width[c] = strlen(column_names[c]);
+    for (size_t i = 0; i < jsc_family_count(); i++) {
+        if (jsc_family_describe(i, &f, &error) != JSC_OK)
+            return fail_library(&error);
+        for (int c = 0; c < COLUMNS; c++)
+            width[c] = strlen(cell(&f, c)) > width[c] ? strlen(cell(&f, c)) : width[c];
+    }
+    for (int c = 0; c < COLUMNS; c++)
+        printf("| %-*s ", (int)width[c], column_names[c]);
+    printf("|\n");
+    for (int c = 0; c < COLUMNS; c++)
+        printf("| %.*s ", (int)width[c],
+               "------------------------------------------------------------------------------------------------");
+    printf("|\n");
+    for (size_t i = 0; i < jsc_family_count(); i++) {
+        (void)jsc_family_describe(i, &f, &error); /* it was described above */
+        for (int c = 0; c < COLUMNS; c++)
+            printf("| %-*s ", (int)width[c], cell(&f, c));
+        printf("|\n");
+    }
+    return EXIT_DONE;
+}
+
+static int put_families_json(void)
+{
+    jsc_family_info f = JSC_FAMILY_INFO_INIT;
+    jsc_error error;
+    printf("[");
+    for (size_t i = 0; i < jsc_family_count(); i++) {
+        if (jsc_family_describe(i, &f, &error) != JSC_OK)
+            return fail_library(&error);
+        printf("%s{\"model_type\": ", i == 0 ? "" : ",\n ");
+        put_json(f.name, strlen(f.name));
+        put_field("gguf", f.gguf_name);
+        put_field("models", f.models);
+        put_field("norms", f.norms);
+        put_field("positions", f.positions);
+        put_field("attention", f.attention);
+        put_field("mlp", f.mlp);
+        put_field("also", f.rest);
+        printf("}");
+    }
+    printf("]\n");
+    return EXIT_DONE;
+}
+
 int cmd_info(const struct arguments *args)
 {
     jsc_model_info info = JSC_MODEL_INFO_INIT;
@@ -100,6 +165,10 @@ int cmd_info(const struct arguments *args)
     bool json = false;
     if (!wants_json(args, &json) || !open_options_parse(args, &options))
         return EXIT_USAGE;
+    if (args->value[OPT_FAMILIES] != NULL)
+        return args->model != NULL ? fail(EXIT_USAGE, "--families lists what can be read; it takes no MODEL")
+               : json              ? put_families_json()
+                                   : put_families_text();
     options.without_weights = 1;
     int status = model_open(args, &options, &model);
     if (status == EXIT_DONE && jsc_model_describe(model, &info, &error) != JSC_OK)

@@ -24,10 +24,12 @@ const struct command commands[] = {
      "  jscopes plan smollm2-135m --text \"The capital of France is\" --scope fisher --exact\n"
      "  jscopes plan smollm2-135m --tokens 4096 --scope fisher --memory 8G\n",
      options_plan, cmd_plan, NULL},
-    {"info", "what a model is: family, sizes, element types, tokeniser, warnings", "MODEL [OPTION...]",
+    {"info", "what a model is: family, sizes, element types, tokeniser, warnings", "(MODEL | --families) [OPTION...]",
      "Examples:\n"
      "  jscopes info smollm2-135m\n"
-     "  jscopes info path/to/checkpoint --format json\n",
+     "  jscopes info path/to/checkpoint --format json\n"
+     "  jscopes info --families\n"
+     "      which model families can be read, and what each is made of\n",
      options_info, cmd_info, NULL},
     {"tokenize", "the ids and pieces of a text", "MODEL (--text T | --text-file F) [OPTION...]",
      "Examples:\n"

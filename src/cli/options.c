@@ -62,6 +62,9 @@ static const struct poptOption run_table[] = {
 
 static const struct poptOption format_table[] = {VALUE("format", OPT_FORMAT, "text (default) or json", "FORMAT"), POPT_TABLEEND};
 
+static const struct poptOption families_table[] = {FLAG("families", OPT_FAMILIES, "instead of a model: which families can be read"),
+                                                   POPT_TABLEEND};
+
 static const struct poptOption report_table[] = {
     {"output", 'o', POPT_ARG_STRING, NULL, OPT_OUTPUT, "write to FILE, which appears whole or not at all", "FILE"},
     VALUE("top-k", OPT_TOP_K, "text: lines in the table of the strongest tokens; default 5", "K"),
@@ -87,8 +90,8 @@ const struct poptOption options_plan[] = {GROUP(text_table, "Prompt:"), GROUP(id
                                           GROUP(method_table, "How:"),  GROUP(machine_table, "Machine:"),
                                           GROUP(run_table, NULL),       GROUP(format_table, "Output:"),
                                           GROUP(common_table, NULL),    POPT_TABLEEND};
-const struct poptOption options_info[] = {GROUP(machine_table, "Machine:"), GROUP(format_table, "Output:"), GROUP(common_table, NULL),
-                                          POPT_TABLEEND};
+const struct poptOption options_info[] = {GROUP(families_table, "What:"), GROUP(machine_table, "Machine:"), GROUP(format_table, "Output:"),
+                                          GROUP(common_table, NULL), POPT_TABLEEND};
 const struct poptOption options_tokenize[] = {GROUP(text_table, "Text:"), GROUP(format_table, "Output:"), GROUP(common_table, NULL),
                                               POPT_TABLEEND};
 
@@ -107,7 +110,10 @@ static const struct poptOption *find(const struct poptOption *table, int id)
 const char *option_name(enum option option)
 {
     static char names[OPT_COUNT][24];
-    const struct poptOption *o = find(option == OPT_TOKENS ? options_plan : options_attribute, (int)option);
+    const struct poptOption *o = find(option == OPT_TOKENS     ? options_plan
+                                      : option == OPT_FAMILIES ? options_info
+                                                               : options_attribute,
+                                      (int)option);
     if (o != NULL)
         (void)snprintf(names[option], sizeof names[option], "--%s", o->longName);
     return names[option];

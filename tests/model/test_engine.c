@@ -251,14 +251,18 @@ Test(engine, cpu_agrees_with_ref_in_every_form)
 Test(engine, forms_cross_on_a_gpu_where_bytes_and_flops_say)
 {
     struct jsc_device gpu = {.precision = JSC_PRECISION_FAST, .own_memory = (uint64_t)80 << 30};
-    const struct jsc_model model = {.d = 2048, .f = 8192, .L = 1, .device = &gpu, .family = family_find("llama", false)};
+    const struct jsc_model model = {
+        .d = 2048, .f = 8192, .L = 1, .device = &gpu, .family = family_find("llama", false), .norms = {.pre = true}};
     int half = 1, full = 1;
-    while (mlp_form_choose(&model, 64, half) == MLP_DIRECT)
+    while (half < 5000 && mlp_form_choose(&model, 64, half) == MLP_DIRECT)
         half++;
-    while (mlp_form_choose(&model, 64, full) != MLP_FULL)
+    while (full < 5000 && mlp_form_choose(&model, 64, full) != MLP_FULL)
         full++;
     cr_expect(half > 320 && half < 360 && full > 1150 && full < 1330, "half from %d, full from %d", half, full);
     cr_expect(eq(int, (int)mlp_form_choose(&model, 64, 2048), MLP_FULL));
+    struct jsc_model sandwich = model;
+    sandwich.norms.post = true;
+    cr_expect(eq(int, (int)mlp_form_choose(&sandwich, 64, 2048), MLP_DIRECT), "a collapse has one norm in it");
 }
 
 Test(engine, plan_is_pure_and_obeys_its_limit)

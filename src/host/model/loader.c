@@ -161,6 +161,7 @@ static jsc_status make_linear(struct loader *ld, const struct linear *from, stru
                                         .row_of = from->rows[i],
                                         .scale = from->scale != 0.0 ? from->scale : 1.0,
                                         .transposed = from->transposed,
+                                        .mapped = t->mapped,
                                         .name = t->name};
         n += stack[i].n;
         bytes += t->n_bytes;

@@ -351,6 +351,7 @@ jsc_status jsc_model_open(const char *path, const jsc_open_options *given, jsc_m
     TRY(folder ? open_directory(m, &files, error) : open_gguf(m, &files, error));
     TRY(mem_strdup(&m->name, m->config.name[0] != '\0' ? m->config.name : last_part(m->path), error));
     TRY(set_sizes(m, error));
+    model_traits(m, m->traits, sizeof m->traits);
     TRY(open_tokenizer(m, &files, error));
     TRY(open_device(m, options, error));
     TRY(mem_new(&m->blocks, (size_t)m->L, error));

@@ -50,6 +50,7 @@ jsc_status jsc_model_describe(const jsc_model *m, jsc_model_info *info, jsc_erro
         .load_seconds = m->load_seconds,
         .no_gpu = m->no_gpu,
         .memory_left = m->memory_left,
+        .traits = m->traits,
     };
     /* a tokeniser file need not say which token begins a text, config.json usually does */
     if (info->bos_id < 0)

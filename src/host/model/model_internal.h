@@ -75,7 +75,7 @@ struct block {
 struct jsc_model {
     struct config config; /* model.c makes and frees; loader.c fills what is below from files */
     const struct family *family;
-    char *path, *name, *weight_types;
+    char *path, *name, *weight_types, traits[400];
     const char *format, *precision;
     struct jsc_device *device;
     struct jsc_ops traced; /* JSC_TRACE: the table with clocks; ops points here then */
@@ -107,6 +107,8 @@ struct jsc_model {
     size_t n_warnings, warnings_capacity;
     double load_seconds;
 };
+/* What is special about a model's blocks, in words. */
+void model_traits(const jsc_model *model, char *out, size_t capacity);
 /* Token positions that there are rows for; 0: any number. */
 int model_positions(const jsc_model *model);
 /* loader.c: sizes were checked, tensors are in set; makes every weight on model->device. progress: as in jsc_open_options. */
