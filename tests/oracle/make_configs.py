@@ -46,8 +46,10 @@ def module_of(config):
 def published_name(name, model_type):
     if model_type == "gpt2":
         return name.removeprefix("transformer.")
+    if model_type == "gpt_neox" and name == "lm_head.weight":
+        return "embed_out.weight"
     if model_type == "gemma3":
-        for ours, theirs in (("model.language_model.", "language_model.model."), ("model.vision_tower.", "vision_tower."),
+        for ours, theirs in (("model.language_model.", "language_model.model."), ("model.vision_tower.", "vision_tower.vision_model."),
                              ("model.multi_modal_projector.", "multi_modal_projector.")):
             if name.startswith(ours):
                 return theirs + name.removeprefix(ours)

@@ -1,0 +1,67 @@
+/* test_load_memory.c: what opening a model takes at its peak: the weights as they stay, and a little; never the file's pages beside them. */
+#include "resident.h"
+#include "support/checkpoint.h"
+#include "support/sparse_checkpoint.h"
+
+#include <jscopes/jscopes.h>
+
+#include <criterion/criterion.h>
+
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Tables, library code, thread stacks, large pages rounded up; and what threads read of the file before they give it back. */
+#define ALLOWANCE 24e6
+
+/* Bytes that the process grew by, at most, while path was opened; what it said the weights take in *weights. */
+static double peak_of(const char *path, double *weights, double *file)
+{
+    jsc_open_options options = JSC_OPEN_OPTIONS_INIT;
+    jsc_model_info info = JSC_MODEL_INFO_INIT;
+    jsc_model *model = NULL;
+    jsc_error error = {0};
+#if defined(__SANITIZE_ADDRESS__)
+    cr_skip_test("memory is not what it is without the sanitizers: in the release build only");
+#endif
+    (void)malloc_trim(0);
+    if (!resident_forget_peak())
+        cr_skip_test("SKIP: /proc/self/clear_refs cannot be written");
+    const double before = resident_bytes("VmRSS");
+    options.device = "cpu";
+    options.threads = 2;
+    cr_assert(jsc_model_open(path, &options, &model, &error) == JSC_OK, "%s", error.text);
+    const double peak = resident_bytes("VmHWM") - before;
+    cr_assert(jsc_model_describe(model, &info, &error) == JSC_OK);
+    *weights = (double)info.weight_bytes;
+    *file = (double)info.file_bytes;
+    jsc_model_close(model);
+    fprintf(stderr, "%s: file %.1f MB, weights %.1f MB, peak %.1f MB\n", path, *file / 1e6, *weights / 1e6, peak / 1e6);
+    return peak;
+}
+
+/* 117 million weights: 234 MB of bf16 become 468 MB of floats. The embedding alone is 66 MB of the file. */
+Test(load_memory, a_bf16_folder_is_not_kept_beside_its_weights, .timeout = 120)
+{
+    char folder[] = "/tmp/jscopes-test-XXXXXX";
+    double weights = 0.0, file = 0.0;
+    cr_assert(mkdtemp(folder) != NULL);
+    sparse_llama(folder, 5, 1024, 4096, 8, 32000);
+    const double peak = peak_of(folder, &weights, &file);
+    folder_remove(folder);
+    cr_assert(file >= 200e6 && weights >= 2.0 * file - 1e6, "file %.0f, weights %.0f", file, weights);
+    cr_expect(peak <= weights + ALLOWANCE, "peak %.1f MB, weights %.1f MB of a file of %.1f MB", peak / 1e6, weights / 1e6, file / 1e6);
+    cr_expect(peak >= weights - ALLOWANCE, "peak %.1f MB is less than the weights, %.1f MB", peak / 1e6, weights / 1e6);
+}
+
+Test(load_memory, the_default_model, .timeout = 120)
+{
+    char path[4096];
+    jsc_error error;
+    double weights = 0.0, file = 0.0;
+    if (jsc_model_find("smollm2-135m", path, sizeof path, &error) != JSC_OK)
+        cr_skip_test("the default model is not in the cache: jscopes fetch smollm2-135m");
+    const double peak = peak_of(path, &weights, &file);
+    cr_expect(peak <= weights + ALLOWANCE, "peak %.1f MB, weights %.1f MB of a file of %.1f MB", peak / 1e6, weights / 1e6, file / 1e6);
+}
