@@ -181,6 +181,7 @@ JSC_KERNEL_BOUNDED(part_norm_vjp_loop, THREADS * TEAMS(THREADS), 0)(part_vjp_arg
     for (int b = 0; b < s.each; b++, dx += a.stride) {
         const int here = b < s.n ? width : 0;
         float dot = 0.0f, sum = 0.0f;
+#pragma unroll 1
         for (int c = PIECE * thread; c < here; c += PIECE * THREADS) {
             float xhat[PIECE], w[PIECE], old[PIECE];
             load_piece<VECTOR>(xhat_part, c, width, xhat);
@@ -193,6 +194,7 @@ JSC_KERNEL_BOUNDED(part_norm_vjp_loop, THREADS * TEAMS(THREADS), 0)(part_vjp_arg
             }
         }
         const float slope = team_sum<THREADS>(dot) * scale, shift = a.layer ? team_sum<THREADS>(sum) * scale : 0.0f;
+#pragma unroll 1
         for (int c = PIECE * thread; c < here; c += PIECE * THREADS) {
             float xhat[PIECE], w[PIECE];
             load_piece<VECTOR>(xhat_part, c, width, xhat);
@@ -210,18 +212,18 @@ static cudaError_t launch_part_vjp(part_vjp_args a, bool vector, struct jsc_stre
                                          : width <= 64   ? 8
                                          : width <= 128  ? 16
                                          : width <= 256  ? 32
-                                         : width <= 2048 ? 256
-                                                         : 512;
+                                         : width <= 2048 || width > WIDTH_KEPT ? 256
+                                                                               : 512;
     a.shares = shares_of(stream, tokens * parts, (size_t)a.B, (size_t)threads);
     a.teams = tokens * (size_t)a.shares * parts;
     if (!vector)
         return threads == 32 ? LAUNCH_PARTS(32, (part_norm_vjp_loop<COT, false, 32>)) : LAUNCH_PARTS(256, (part_norm_vjp_loop<COT, false, 256>));
-    return threads == 8          ? LAUNCH_PARTS(8, (part_norm_vjp<COT, 8, 1>))
-           : threads == 16       ? LAUNCH_PARTS(16, (part_norm_vjp<COT, 16, 1>))
-           : threads == 32       ? LAUNCH_PARTS(32, (part_norm_vjp<COT, 32, 1>))
-           : threads == 256      ? LAUNCH_PARTS(256, (part_norm_vjp<COT, 256, 1>))
-           : width <= WIDTH_KEPT ? LAUNCH_PARTS(512, (part_norm_vjp<COT, 512, 2>))
-                                 : LAUNCH_PARTS(512, (part_norm_vjp_loop<COT, true, 512>));
+    return threads == 8         ? LAUNCH_PARTS(8, (part_norm_vjp<COT, 8, 1>))
+           : threads == 16      ? LAUNCH_PARTS(16, (part_norm_vjp<COT, 16, 1>))
+           : threads == 32      ? LAUNCH_PARTS(32, (part_norm_vjp<COT, 32, 1>))
+           : threads == 512     ? LAUNCH_PARTS(512, (part_norm_vjp<COT, 512, 2>))
+           : width > WIDTH_KEPT ? LAUNCH_PARTS(256, (part_norm_vjp_loop<COT, true, 256>))
+                                : LAUNCH_PARTS(256, (part_norm_vjp<COT, 256, 1>));
 }
 
 extern "C" jsc_status part_norm_vjp_cuda(struct jsc_stream *stream, const struct op_part_norm_vjp *op, jsc_error *error)
