@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 
 #include <malloc.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,18 +42,31 @@ static double peak_of(const char *path, double *weights, double *file)
     return peak;
 }
 
+/* What the folder of these sizes takes: a float for each weight, and a little. */
+static void check_folder(const struct sparse_sizes *z)
+{
+    char folder[] = "/tmp/jscopes-test-XXXXXX";
+    const double d = (double)z->d, floats = 4.0 * ((double)z->vocabulary * d + (double)z->layers * d * (4.0 * d + 3.0 * (double)z->f));
+    double weights = 0.0, file = 0.0;
+    cr_assert(mkdtemp(folder) != NULL);
+    sparse_llama(folder, z);
+    const double peak = peak_of(folder, &weights, &file);
+    folder_remove(folder);
+    cr_assert(file >= 100e6 && fabs(weights - floats) <= 1e6, "file %.0f, weights %.0f", file, weights);
+    cr_expect(peak <= weights + ALLOWANCE, "peak %.1f MB, weights %.1f MB of a file of %.1f MB", peak / 1e6, weights / 1e6, file / 1e6);
+    cr_expect(peak >= weights - ALLOWANCE, "peak %.1f MB is less than the weights, %.1f MB", peak / 1e6, weights / 1e6);
+}
+
 /* 117 million weights: 234 MB of bf16 become 468 MB of floats. The embedding alone is 66 MB of the file. */
 Test(load_memory, a_bf16_folder_is_not_kept_beside_its_weights, .timeout = 120)
 {
-    char folder[] = "/tmp/jscopes-test-XXXXXX";
-    double weights = 0.0, file = 0.0;
-    cr_assert(mkdtemp(folder) != NULL);
-    sparse_llama(folder, 5, 1024, 4096, 8, 32000);
-    const double peak = peak_of(folder, &weights, &file);
-    folder_remove(folder);
-    cr_assert(file >= 200e6 && weights >= 2.0 * file - 1e6, "file %.0f, weights %.0f", file, weights);
-    cr_expect(peak <= weights + ALLOWANCE, "peak %.1f MB, weights %.1f MB of a file of %.1f MB", peak / 1e6, weights / 1e6, file / 1e6);
-    cr_expect(peak >= weights - ALLOWANCE, "peak %.1f MB is less than the weights, %.1f MB", peak / 1e6, weights / 1e6);
+    check_folder(&(struct sparse_sizes){.layers = 5, .d = 1024, .f = 4096, .heads = 8, .vocabulary = 32000});
+}
+
+/* Half of the file is embedding, half the same as head: both are read, one is kept. */
+Test(load_memory, a_tied_head_that_is_stored_too, .timeout = 120)
+{
+    check_folder(&(struct sparse_sizes){.layers = 1, .d = 1024, .f = 64, .heads = 8, .vocabulary = 48000, .stored_twice = true});
 }
 
 Test(load_memory, the_default_model, .timeout = 120)

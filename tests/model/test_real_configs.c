@@ -116,7 +116,7 @@ static void write_tensors(const struct real *r, const char *folder, uint64_t *pa
     while (fgets(line, sizeof line, f) != NULL)
         *parameters += add_tensor(&c, line);
     (void)fclose(f);
-    sparse_write(&c, folder);
+    sparse_write(&c, folder, NULL);
 }
 
 /* ---- the tests ------------------------------------------------------------------------------------------------------------- */

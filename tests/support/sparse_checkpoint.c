@@ -32,15 +32,18 @@ uint64_t sparse_add(struct sparse_checkpoint *c, const char *name, const char *d
     return elements;
 }
 
-void sparse_write(struct sparse_checkpoint *c, const char *folder)
+void sparse_write(struct sparse_checkpoint *c, const char *folder, const char *twin)
 {
     char path[512];
+    const json_t *second = twin != NULL ? json_object_get(json_object_get(c->header, twin), "data_offsets") : NULL;
+    const long again = twin != NULL ? (long)json_integer_value(json_array_get(second, 0)) : 0;
     char *text = json_dumps(c->header, JSON_COMPACT);
     const uint64_t n = strlen(text);
     const uint16_t one = 0x3f80;
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
     FILE *f = fopen(path, "w");
-    need(f != NULL && fwrite(&n, 8, 1, f) == 1 && fwrite(text, 1, n, f) == n && fwrite(&one, 2, 1, f) == 1 && fclose(f) == 0, path);
+    need(f != NULL && fwrite(&n, 8, 1, f) == 1 && fwrite(text, 1, n, f) == n && fwrite(&one, 2, 1, f) == 1, path);
+    need(fseek(f, (long)(8 + n) + again, SEEK_SET) == 0 && fwrite(&one, 2, 1, f) == 1 && fclose(f) == 0, path);
     need(truncate(path, (off_t)(8 + n + c->bytes)) == 0, path);
     free(text);
     json_decref(c->header);
@@ -62,21 +65,24 @@ static void add_block(struct sparse_checkpoint *c, uint64_t layer, uint64_t d, u
     }
 }
 
-void sparse_llama(const char *folder, uint64_t layers, uint64_t d, uint64_t f, uint64_t heads, uint64_t vocabulary)
+void sparse_llama(const char *folder, const struct sparse_sizes *z)
 {
     char path[512];
     struct sparse_checkpoint c = {NULL, 0};
     json_t *config = json_pack("{s:[s],s:s,s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:f,s:s}", "architectures", "LlamaForCausalLM", "model_type",
-                               "llama", "hidden_size", (json_int_t)d, "intermediate_size", (json_int_t)f, "num_hidden_layers",
-                               (json_int_t)layers, "num_attention_heads", (json_int_t)heads, "vocab_size", (json_int_t)vocabulary,
+                               "llama", "hidden_size", (json_int_t)z->d, "intermediate_size", (json_int_t)z->f, "num_hidden_layers",
+                               (json_int_t)z->layers, "num_attention_heads", (json_int_t)z->heads, "vocab_size", (json_int_t)z->vocabulary,
                                "tie_word_embeddings", 1, "max_position_embeddings", (json_int_t)2048, "rms_norm_eps", 1e-5, "hidden_act",
                                "silu");
+    const uint64_t embedding[2] = {z->vocabulary, z->d};
     snprintf(path, sizeof path, "%s/config.json", folder);
     need(config != NULL && json_dump_file(config, path, 0) == 0, path);
     json_decref(config);
-    sparse_add(&c, "model.embed_tokens.weight", "BF16", 2, (const uint64_t[2]){vocabulary, d});
-    for (uint64_t l = 0; l < layers; l++)
-        add_block(&c, l, d, f);
-    sparse_add(&c, "model.norm.weight", "BF16", 1, &d);
-    sparse_write(&c, folder);
+    sparse_add(&c, "model.embed_tokens.weight", "BF16", 2, embedding);
+    if (z->stored_twice)
+        sparse_add(&c, "lm_head.weight", "BF16", 2, embedding);
+    for (uint64_t l = 0; l < z->layers; l++)
+        add_block(&c, l, z->d, z->f);
+    sparse_add(&c, "model.norm.weight", "BF16", 1, &z->d);
+    sparse_write(&c, folder, z->stored_twice ? "lm_head.weight" : NULL);
 }

@@ -275,6 +275,23 @@ done:
     return status;
 }
 
+/* Many tied checkpoints store the head a second time: one copy serves both. Compared piece by piece, so that no more of the file than a
+ * piece is held. */
+static bool same_weights(const struct tensor *a, const struct tensor *b)
+{
+    const uint64_t piece = (uint64_t)4 << 20;
+    bool same = a != NULL && b != NULL && a->type == b->type && a->n_bytes == b->n_bytes;
+    for (uint64_t at = 0; same && at < a->n_bytes; at += piece) {
+        const size_t n = (size_t)(a->n_bytes - at < piece ? a->n_bytes - at : piece);
+        same = memcmp(a->bytes + at, b->bytes + at, n) == 0;
+        if (a->mapped)
+            mem_forget_mapped(a->bytes + at, n);
+        if (b->mapped)
+            mem_forget_mapped(b->bytes + at, n);
+    }
+    return same;
+}
+
 static jsc_status find_head(struct loader *ld, struct sources *out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
@@ -286,11 +303,7 @@ static jsc_status find_head(struct loader *ld, struct sources *out, jsc_error *e
     TRY(find_one(ld, ld->names->head, 0, 0, ".weight", (struct wanted){V, e, false}, &head->weight, error));
     if (m->family->head_bias)
         TRY(find_one(ld, ld->names->head, 0, 0, ".bias", (struct wanted){V, 0, !m->config.gguf}, &head->bias, error));
-    m->tied = head->weight == NULL;
-    /* many tied checkpoints store the head a second time: one copy serves both */
-    if (head->weight != NULL && embed->weight != NULL && head->weight->type == embed->weight->type &&
-        head->weight->n_bytes == embed->weight->n_bytes && memcmp(head->weight->bytes, embed->weight->bytes, head->weight->n_bytes) == 0)
-        m->tied = true;
+    m->tied = head->weight == NULL || same_weights(head->weight, embed->weight);
     if (head->weight == NULL && !m->config.tied && !m->config.gguf)
         FAIL(JSC_E_FORMAT, "%s: there is no %s.weight, and tie_word_embeddings is not true: the checkpoint is incomplete, fetch it again",
              m->path, ld->names->head);
