@@ -16,6 +16,18 @@
 /* Tables, library code, thread stacks, large pages rounded up; and what threads read of the file before they give it back. */
 #define ALLOWANCE 24e6
 
+/* Where it cannot be measured. */
+static void skip(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    cr_skip_test("memory is not what it is without the sanitizers: in the release build only");
+#endif
+    if (!resident_forget_peak())
+        cr_skip_test("SKIP: /proc/self/clear_refs cannot be written");
+}
+
+TestSuite(load_memory, .init = skip, .timeout = 120);
+
 /* Bytes that the process grew by, at most, while path was opened; what it said the weights take in *weights. */
 static double peak_of(const char *path, double *weights, double *file)
 {
@@ -23,12 +35,8 @@ static double peak_of(const char *path, double *weights, double *file)
     jsc_model_info info = JSC_MODEL_INFO_INIT;
     jsc_model *model = NULL;
     jsc_error error = {0};
-#if defined(__SANITIZE_ADDRESS__)
-    cr_skip_test("memory is not what it is without the sanitizers: in the release build only");
-#endif
     (void)malloc_trim(0);
-    if (!resident_forget_peak())
-        cr_skip_test("SKIP: /proc/self/clear_refs cannot be written");
+    cr_assert(resident_forget_peak());
     const double before = resident_bytes("VmRSS");
     options.device = "cpu";
     options.threads = 2;
@@ -58,18 +66,18 @@ static void check_folder(const struct sparse_sizes *z)
 }
 
 /* 117 million weights: 234 MB of bf16 become 468 MB of floats. The embedding alone is 66 MB of the file. */
-Test(load_memory, a_bf16_folder_is_not_kept_beside_its_weights, .timeout = 120)
+Test(load_memory, a_bf16_folder_is_not_kept_beside_its_weights)
 {
     check_folder(&(struct sparse_sizes){.layers = 5, .d = 1024, .f = 4096, .heads = 8, .vocabulary = 32000});
 }
 
 /* Half of the file is embedding, half the same as head: both are read, one is kept. */
-Test(load_memory, a_tied_head_that_is_stored_too, .timeout = 120)
+Test(load_memory, a_tied_head_that_is_stored_too)
 {
     check_folder(&(struct sparse_sizes){.layers = 1, .d = 1024, .f = 64, .heads = 8, .vocabulary = 48000, .stored_twice = true});
 }
 
-Test(load_memory, the_default_model, .timeout = 120)
+Test(load_memory, the_default_model)
 {
     char path[4096];
     jsc_error error;
