@@ -250,6 +250,12 @@ static struct linear outer(const struct source *s, unsigned uses)
     return (struct linear){.n_parts = 1, .parts = {*s}, .k = (size_t)s->weight->shape[1], .uses = uses};
 }
 
+/* The head's rows are the embedding's own, in memory too: no projection is folded in, no bias comes with it. */
+static bool shares_rows(const jsc_model *m, const struct sources *s)
+{
+    return m->tied && s->project_out.weight == NULL && s->head.bias == NULL;
+}
+
 #define FOLD_ROWS 512
 
 /* Rows first .. first + n - 1 of head x project_out. */
@@ -305,7 +311,7 @@ static jsc_status make_head(struct loader *ld, const struct sources *s, jsc_erro
     double *folded = NULL;
     struct tensor whole;
 
-    if (m->tied) {
+    if (shares_rows(m, s)) {
         m->head = m->embed;
         return JSC_OK;
     }
@@ -327,7 +333,7 @@ static jsc_status make_outer(struct loader *ld, const struct sources *s, jsc_err
 {
     jsc_status status = JSC_OK;
     jsc_model *m = ld->model;
-    const struct linear embed = outer(&s->embed, USE_ROWS | (m->tied ? USE_FORWARD : 0U));
+    const struct linear embed = outer(&s->embed, USE_ROWS | (shares_rows(m, s) ? USE_FORWARD : 0U));
 
     TRY(make_linear(ld, &embed, &m->embed, error));
     if (s->positions.weight != NULL) {
@@ -366,7 +372,7 @@ static uint64_t estimate_bytes(const struct loader *ld, const struct sources *s)
     const jsc_model *m = ld->model;
     const struct source *others[] = {&s->positions, &s->project_in};
     const unsigned uses[] = {USE_ROWS, USE_FORWARD};
-    struct linear from = outer(&s->embed, USE_ROWS | (m->tied ? USE_FORWARD : 0U));
+    struct linear from = outer(&s->embed, USE_ROWS | (shares_rows(m, s) ? USE_FORWARD : 0U));
     uint64_t bytes = estimate_linear(m, &from);
 
     for (int i = 0; i < 2; i++)
@@ -374,7 +380,7 @@ static uint64_t estimate_bytes(const struct loader *ld, const struct sources *s)
             from = outer(others[i], uses[i]);
             bytes += estimate_linear(m, &from);
         }
-    if (!m->tied) {
+    if (!shares_rows(m, s)) {
         from = outer(&s->head, USE_ROWS | USE_FORWARD);
         from.k = (size_t)m->d;
         bytes += estimate_linear(m, &from);

@@ -307,10 +307,10 @@ static jsc_status find_head(struct loader *ld, struct sources *out, jsc_error *e
     if (head->weight == NULL && !m->config.tied && !m->config.gguf)
         FAIL(JSC_E_FORMAT, "%s: there is no %s.weight, and tie_word_embeddings is not true: the checkpoint is incomplete, fetch it again",
              m->path, ld->names->head);
+    if (m->tied && head->weight != NULL && head->weight->mapped)
+        mem_forget_mapped(head->weight->bytes, head->weight->n_bytes);
     if (m->tied)
         head->weight = embed->weight;
-    if (e != (size_t)m->d || head->bias != NULL)
-        m->tied = false; /* weights of its own: the projection is folded in, or a bias comes with it */
 done:
     return status;
 }
