@@ -59,7 +59,7 @@ struct op_case {
     enum case_live live;
     bool gated, bias, accumulate, slope, real;
     bool own, one_part; /* part_norm: weights of each head's own; one part over all heads */
-    bool apart;         /* G is an array of its own where it may be R */
+    bool apart;         /* G is an array of its own where it may be R; mlp_collapse: dy is, G is not wanted */
     bool turned;        /* the second part of a weight is stored [k][n] and scaled */
 };
 
@@ -297,6 +297,13 @@ static const struct op_case op_cases[] = {
     {OP_MLP_COLLAPSE, "full, many tokens", .T = 70, .B = 2, .d = 24, .f = 40, .form = MLP_FULL, .gated = true},
     {OP_MLP_COLLAPSE, "half, turned", .T = 3, .B = 5, .d = 24, .f = 33, .form = MLP_HALF, .gated = true, .turned = true},
     {OP_MLP_COLLAPSE, "full, plain, layer, turned", .T = 3, .B = 3, .d = 24, .f = 40, .form = MLP_FULL, .norm = NORM_LAYER, .turned = true},
+    {OP_MLP_COLLAPSE, "half, a norm behind", .S = 2, .T = 3, .B = 5, .d = 17, .f = 33, .form = MLP_HALF, .gated = true, .apart = true},
+    {OP_MLP_COLLAPSE, "full, a norm behind", .T = 5, .B = 3, .d = 24, .f = 40, .form = MLP_FULL, .gated = true, .apart = true},
+    {OP_MLP_COLLAPSE, "half, no norm in front", .T = 3, .B = 5, .d = 17, .f = 33, .form = MLP_HALF, .norm = NORM_NONE, .gated = true, .apart = true},
+    {OP_MLP_COLLAPSE, "full, no norm in front", .T = 3, .B = 5, .d = 24, .f = 33, .form = MLP_FULL, .norm = NORM_NONE, .gated = true, .apart = true},
+    {OP_MLP_COLLAPSE, "full, no norm in front, odd", .T = 3, .B = 5, .d = 17, .f = 33, .form = MLP_FULL, .norm = NORM_NONE, .apart = true},
+    {OP_MLP_COLLAPSE, "half, parallel, layer", .T = 70, .B = 2, .d = 24, .f = 40, .form = MLP_HALF, .norm = NORM_LAYER, .apart = true},
+    {OP_MLP_COLLAPSE, "full, parallel, layer", .T = 70, .B = 2, .d = 24, .f = 40, .form = MLP_FULL, .norm = NORM_LAYER, .apart = true},
     {OP_MLP_COLLAPSE, "smollm2, half", .T = 8, .B = 64, .d = 576, .f = 1536, .form = MLP_HALF, .gated = true, .real = true},
     {OP_MLP_COLLAPSE, "smollm2, full", .T = 8, .B = 576, .d = 576, .f = 1536, .form = MLP_FULL, .gated = true, .real = true},
 

@@ -166,7 +166,9 @@ struct op_part_norm_vjp { struct rows rows; int parts, width, stride; enum norm_
 struct op_gate_vjp { struct rows rows; int f; bool gated; dptr da, c1, c2, dgu; };
 
 /* The whole VJP of a gated or plain MLP half  x += down(act(gate) up)(norm x)  for tokens first .. first+n-1 (rows first*B ..), in a
- * collapsed form. W_t = diag(c1_t) Wg + diag(c2_t) Wu  [f][d] (plain: diag(c1_t) Wu).
+ * collapsed form. NONE: a half that begins without a norm.
+ * dy: cotangents of the branch [n B][d] COT, row 0 of token first, where they are not G's rows (a norm stands behind the branch, or the halves
+ * are parallel); NULL: G's. With dy, G may be NULL: not refreshed. W_t = diag(c1_t) Wg + diag(c2_t) Wu  [f][d] (plain: diag(c1_t) Wu).
  *   HALF: dN_t = (G_t Wdown) W_t, then R += norm_vjp(dN)
  *   FULL: A_t = Wdown W_t [d][d]; A'_t = r_t A_t diag(w) (I - xhat xhat^T / d) (LAYER: also minus 11^T/d); R_t += G_t A'_t
  * G and ss are refreshed as in norm_vjp. Every address is that of token 0. up: the stacked gate|up weight (USE_ROWS), down [d][f] (USE_VJP and USE_ROWS).
@@ -178,7 +180,7 @@ struct op_mlp_collapse {
     bool gated;
     enum norm_kind kind;
     const struct jsc_weight *up, *down;
-    dptr c1, c2, x, r, mean, w, R, G, ss, scratch;
+    dptr c1, c2, x, r, mean, w, dy, R, G, ss, scratch;
 };
 
 /* Per sequence s, right-hand side b and head n with g = n/(H/K), P_ij = exp(s_ij - lse_i), o_i the head's output:

@@ -260,9 +260,9 @@ Test(engine, forms_cross_on_a_gpu_where_bytes_and_flops_say)
         full++;
     cr_expect(half > 320 && half < 360 && full > 1150 && full < 1330, "half from %d, full from %d", half, full);
     cr_expect(eq(int, (int)mlp_form_choose(&model, 64, 2048), MLP_FULL));
-    struct jsc_model sandwich = model;
-    sandwich.norms.post = true;
-    cr_expect(eq(int, (int)mlp_form_choose(&sandwich, 64, 2048), MLP_DIRECT), "a collapse has one norm in it");
+    struct jsc_model sum = model;
+    sum.norms.sum = true;
+    cr_expect(eq(int, (int)mlp_form_choose(&sum, 64, 2048), MLP_DIRECT), "R itself goes through a norm");
 }
 
 Test(engine, plan_is_pure_and_obeys_its_limit)

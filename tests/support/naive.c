@@ -94,7 +94,8 @@ static void fold(const struct collapse *c, float *row)
 {
     const struct op_mlp_collapse *op = c->op;
     const float mean = op->kind == NORM_LAYER ? ((const float *)op->mean)[c->t] : 0.0f;
-    norm_vjp_row_naive(op->kind, c->d, (const float *)op->x + c->t * c->d, ((const float *)op->r)[c->t], mean, op->w, c->delta, row);
+    norm_vjp_row_naive(op->kind, c->d, (const float *)op->x + c->t * c->d, op->kind != NORM_NONE ? ((const float *)op->r)[c->t] : 1.0f,
+                       mean, op->w, c->delta, row);
 }
 
 static void collapse_prepare(const struct collapse *c)
@@ -110,9 +111,9 @@ static void collapse_prepare(const struct collapse *c)
     }
 }
 
-static void collapse_row(const struct collapse *c, float *R)
+static void collapse_row(const struct collapse *c, const float *dy, float *R)
 {
-    memcpy(c->g, R, c->d * sizeof *R);
+    memcpy(c->g, dy, c->d * sizeof *R);
     round_floats(c->g, c->d);
     if (c->op->form == MLP_HALF) {
         row_times(c->g, ref_row(c->op->down, 0), c->d, c->f, c->da);
@@ -138,7 +139,8 @@ static jsc_status mlp_collapse_bf16(struct jsc_stream *stream, const struct op_m
     for (c.t = op->first; c.t < op->first + op->n; c.t++) {
         collapse_prepare(&c);
         for (size_t b = 0; b < B; b++)
-            collapse_row(&c, (float *)op->R + (c.t * B + b) * d);
+            collapse_row(&c, op->dy != NULL ? (const float *)op->dy + ((c.t - op->first) * B + b) * d : (float *)op->R + (c.t * B + b) * d,
+                         (float *)op->R + (c.t * B + b) * d);
     }
     free(memory);
     sum_squares((const float *)op->R + first * d, &(struct rows){.n = op->n * B}, d, op->ss != NULL ? (double *)op->ss + first : NULL);

@@ -308,15 +308,19 @@ static void run_mlp_collapse(struct op_run *run)
     dptr c1 = rig_up(rig, ROLE_REAL, data(5, N * f, 1.0), N * f), c2 = c->gated ? rig_up(rig, ROLE_REAL, data(6, N * f, 1.0), N * f) : NULL;
     dptr ss = rig_bytes(rig, NULL, rows * sizeof(double));
     const size_t step = step_of(run, N);
+    double *dy_host = c->apart ? run_cotangents(run, 7, N, d) : NULL;
+    dptr dy = c->apart ? rig_up(rig, ROLE_COT, dy_host, rows * d) : NULL;
     dptr scratch = rig_bytes(rig, NULL, rig->ops->mlp_collapse_scratch(rig->device, c->form, step, run->b_n, c->d, c->f));
     for (size_t t = 0; t < N; t += step)
         RUN(rig, mlp_collapse, .form = c->form, .first = t, .n = least(step, N - t), .B = run->b_n, .d = c->d, .f = c->f, .gated = c->gated,
             .kind = c->norm, .up = up, .down = down, .c1 = c1, .c2 = c2, .x = saved.x, .r = saved.r, .mean = saved.mean, .w = saved.w,
-            .R = R, .G = G, .ss = ss, .scratch = scratch);
+            .dy = c->apart ? rig_at(rig, ROLE_COT, dy, t * (size_t)run->b_n * d) : NULL, .R = R, .G = c->apart ? NULL : G, .ss = ss,
+            .scratch = scratch);
     run_take(run, "R", ROLE_REAL, R, rows, d, true);
-    run_take(run, "G", ROLE_COT, G, rows, d, true);
+    if (!c->apart)
+        run_take(run, "G", ROLE_COT, G, rows, d, true);
     run_take_doubles(run, "ss", ss, rows, 1, true);
-    free(R_host);
+    free(R_host), free(dy_host);
 }
 
 /* dout as the case's live rows want it; rows of tokens after last[b] are zeroed */

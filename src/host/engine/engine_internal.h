@@ -89,12 +89,13 @@ struct trace {
     /* VJP: R [M][d] REAL, G [M][d] COT (R if one_type, but not of parallel halves: both pull back what stood before either); the rest is
      * scratch of one half of a block */
     dptr R, G, dn, da, dgu, dout, dqkv, scratch;
-    size_t mlp_rows, slab_rows;       /* rows that dn, da, dgu hold in the MLP half; dn, dout, dqkv in the attention half */
-    size_t half_bytes, scratch_bytes; /* from dn on, which the two halves and a collapse share; of scratch */
-    dptr top_R, top_G, tok;           /* rows of the target position: [S B][d], int32 [S B] */
-    dptr pos;                         /* int32 [B]: target position of every right-hand side */
-    dptr squares;                     /* double [levels][M] */
-    dptr memory;                      /* the one block on the device */
+    dptr collapse;                        /* scratch of mlp_collapse, behind dn if a norm stands behind the branch, else in its place */
+    size_t mlp_rows, slab_rows;           /* rows that dn, da, dgu hold in the MLP half; dn, dout, dqkv in the attention half */
+    size_t collapse_bytes, scratch_bytes; /* from collapse on to the end of what the halves share; of scratch */
+    dptr top_R, top_G, tok;               /* rows of the target position: [S B][d], int32 [S B] */
+    dptr pos;                             /* int32 [B]: target position of every right-hand side */
+    dptr squares;                         /* double [levels][M] */
+    dptr memory;                          /* the one block on the device */
     double seconds_forward, seconds_backward;
     int largest_B;              /* most right-hand sides that were pulled back at once, */
     enum mlp_form largest_form; /* and the form they took */

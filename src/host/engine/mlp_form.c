@@ -69,8 +69,8 @@ static double mlp_cost(const jsc_model *m, enum mlp_form form, double N, double 
 enum mlp_form mlp_form_choose(const jsc_model *m, int N, int B)
 {
     enum mlp_form best = MLP_DIRECT;
-    if (!m->norms.pre || m->norms.post || m->norms.sum || m->norms.parallel)
-        return best; /* a collapse has the half's only norm in it, and refreshes G */
+    if (m->norms.sum)
+        return best; /* R itself goes through a norm in between */
     for (int form = MLP_HALF; form <= MLP_FULL; form++)
         if (mlp_cost(m, (enum mlp_form)form, N, B) < mlp_cost(m, best, N, B))
             best = (enum mlp_form)form;

@@ -108,14 +108,18 @@ static void layout_backward(struct trace *t, const jsc_model *m, const struct tr
     t->scratch_bytes = m->ops->attention_vjp_scratch(m->device, (int)z->S, (int)z->T, (int)z->rhs_chunk, m->H, m->K, m->h);
     t->scratch = arena_push(&half, t->scratch_bytes, 1);
     end = larger(end, half.used);
-    if (z->form != MLP_DIRECT) { /* in the place of dn, da and dgu */
-        half = *arena;
+    half = *arena;
+    if (m->norms.post)
+        (void)arena_push(&half, times(mlp_rows, d), cot); /* dn */
+    t->collapse = arena_push(&half, 0, 1);
+    const size_t before = half.used;
+    if (z->form != MLP_DIRECT) {
         (void)arena_push(&half, m->ops->mlp_collapse_scratch(m->device, z->form, z->token_chunk, (int)B, m->d, m->f), 1);
         end = larger(end, half.used);
     }
     t->mlp_rows = mlp_rows;
     t->slab_rows = slab_rows;
-    t->half_bytes = end - arena->used;
+    t->collapse_bytes = end > before ? end - before : 0;
     arena->used = end;
 }
 

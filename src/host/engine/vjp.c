@@ -129,8 +129,48 @@ static void choose_pieces(struct walk *w)
     if (w->ops->attention_vjp_scratch(m->device, w->S, w->T, w->slab, m->H, m->K, m->h) > t->scratch_bytes)
         w->slab = (int)equal_part((size_t)w->B, t->sizes.rhs_chunk);
     w->form = w->B == t->B ? t->sizes.form : mlp_form_choose(m, (int)w->N, w->B);
-    if (w->form != MLP_DIRECT && w->ops->mlp_collapse_scratch(m->device, w->form, w->tokens, w->B, m->d, m->f) > t->half_bytes)
+    if (w->form != MLP_DIRECT && w->ops->mlp_collapse_scratch(m->device, w->form, w->tokens, w->B, m->d, m->f) > t->collapse_bytes)
         w->form = MLP_DIRECT;
+}
+
+/* The same as mlp_direct for n whole tokens from first on, by matrices that are multiplied out for each token. */
+static jsc_status mlp_collapsed(const struct walk *w, int l, size_t first, size_t n, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const struct norm_places *at = &w->m->norms;
+    const struct block *b = &w->m->blocks[l];
+    const struct layer_trace *lt = &w->t->layers[l];
+    struct trace *t = w->t;
+    const dptr G = dptr_at(t->G, first * (size_t)w->B * (size_t)w->m->d, t->stream->size_of[ROLE_COT]);
+    struct op_mlp_collapse op = {.form = w->form,
+                                 .first = first,
+                                 .n = n,
+                                 .B = w->B,
+                                 .d = w->m->d,
+                                 .f = w->m->f,
+                                 .gated = w->m->family->gated,
+                                 .kind = at->pre ? w->m->family->norm : NORM_NONE,
+                                 .up = b->up,
+                                 .down = b->down,
+                                 .c1 = lt->c1,
+                                 .c2 = lt->c2,
+                                 .x = mlp_input(w->m, lt),
+                                 .r = lt->r2,
+                                 .mean = lt->m2,
+                                 .w = b->mlp_norm.w,
+                                 .R = t->R,
+                                 .G = t->G,
+                                 .scratch = t->collapse};
+
+    if (at->post) {
+        TRY(pull_post(w, &b->mlp_post, &lt->mlp_post, (struct rows){.n = n * (size_t)w->B, .B = w->B}, first, G, t->dn, error));
+        op.dy = t->dn;
+    }
+    if (at->parallel)
+        op.dy = G, op.G = NULL;
+    TRY(w->ops->mlp_collapse(t->stream, &op, error));
+done:
+    return status;
 }
 
 /* The MLP half of a block on all rows, a chunk of tokens (with all right-hand sides) at a time. */
@@ -138,39 +178,15 @@ static jsc_status mlp_half(const struct walk *w, int l, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     struct trace *t = w->t;
-    const struct block *b = &w->m->blocks[l];
-    const struct layer_trace *lt = &t->layers[l];
     const size_t real = t->stream->size_of[ROLE_REAL], cot = t->stream->size_of[ROLE_COT], d = (size_t)w->m->d, B = (size_t)w->B;
 
     for (size_t first = 0; first < w->N; first += w->tokens) {
         const size_t n = first + w->tokens < w->N ? w->tokens : w->N - first;
-        if (w->form == MLP_DIRECT) {
+        if (w->form == MLP_DIRECT)
             TRY(mlp_direct(w, l, (struct rows){.n = n * B, .B = w->B}, first, dptr_at(t->R, first * B * d, real),
                            dptr_at(t->G, first * B * d, cot), error));
-            continue;
-        }
-        TRY(w->ops->mlp_collapse(t->stream,
-                                 &(struct op_mlp_collapse){.form = w->form,
-                                                           .first = first,
-                                                           .n = n,
-                                                           .B = w->B,
-                                                           .d = w->m->d,
-                                                           .f = w->m->f,
-                                                           .gated = w->m->family->gated,
-                                                           .kind = w->m->family->norm,
-                                                           .up = b->up,
-                                                           .down = b->down,
-                                                           .c1 = lt->c1,
-                                                           .c2 = lt->c2,
-                                                           .x = lt->x_mid,
-                                                           .r = lt->r2,
-                                                           .mean = lt->m2,
-                                                           .w = b->mlp_norm.w,
-                                                           .R = t->R,
-                                                           .G = t->G,
-                                                           .ss = NULL,
-                                                           .scratch = t->dn},
-                                 error));
+        else
+            TRY(mlp_collapsed(w, l, first, n, error));
     }
     TRY(check_finite(w, t->R, w->M, l, "the MLP", error));
 done:

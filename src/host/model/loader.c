@@ -63,7 +63,7 @@ done:
 static jsc_status gather(struct loader *ld, const char *name, int l, int heads, const char *suffix, double add, dptr *out, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    const int tensors = loader_qk_tensors(name, heads);
+    const int tensors = loader_qk_per_head(name) ? heads : 1;
     const struct tensor *t = loader_qk_norm(ld, name, l, 0, suffix);
     double *values = NULL;
     size_t n = 0;

@@ -69,10 +69,10 @@ static void full_name(const char *base, int layer, int head, const char *suffix,
     (void)snprintf(out + n, capacity - n, "%s", suffix);
 }
 
-int loader_qk_tensors(const char *name, int heads)
+bool loader_qk_per_head(const char *name)
 {
     const char *first = strstr(name, "%d");
-    return first != NULL && strstr(first + 2, "%d") != NULL ? heads : 1;
+    return first != NULL && strstr(first + 2, "%d") != NULL;
 }
 
 const struct tensor *loader_qk_norm(const struct loader *ld, const char *name, int layer, int head, const char *suffix)
@@ -150,13 +150,13 @@ static jsc_status find_qk_norm(struct loader *ld, const char *base, int layer, i
     const jsc_model *m = ld->model;
     const enum qk_norm_shape shape = m->family->qk_norm;
     const size_t h = (size_t)m->h;
-    const int tensors = loader_qk_tensors(base, heads);
+    const bool per_head = loader_qk_per_head(base);
     const struct tensor *found = NULL;
     struct wanted want = {shape == QK_WHOLE ? h * (size_t)heads : h, 0, true};
 
-    if (shape == QK_OWN && tensors == 1)
+    if (shape == QK_OWN && !per_head)
         want = (struct wanted){(size_t)heads, h, true};
-    for (int i = 0; i < tensors; i++) {
+    for (int i = 0; i < (per_head ? heads : 1); i++) {
         TRY(find_one(ld, base, layer, i, ".weight", want, &found, error));
         if (m->family->norm_bias && shape == QK_SHARED)
             TRY(find_one(ld, base, layer, i, ".bias", want, &found, error));

@@ -32,7 +32,7 @@ struct loader {
 jsc_status loader_find(struct loader *ld, struct sources *out, jsc_error *error);
 /* Weights of head `head` of a block's query or key norm, for a name with two holes; of all heads (head 0) for a name with one. */
 const struct tensor *loader_qk_norm(const struct loader *ld, const char *name, int layer, int head, const char *suffix);
-/* Heads that a query or key norm's name has tensors for: 1 if one tensor serves all. */
-int loader_qk_tensors(const char *name, int heads);
+/* A query or key norm's name has a tensor for each head. */
+bool loader_qk_per_head(const char *name);
 
 #endif

@@ -73,6 +73,13 @@ done:
     return status;
 }
 
+/* The cotangents of token t's branch, [B][d] COT. */
+static dptr cotangents(const struct op_mlp_collapse *op, size_t t, size_t cot)
+{
+    const size_t row = (size_t)op->B * (size_t)op->d;
+    return op->dy != NULL ? dptr_at(op->dy, (t - op->first) * row, cot) : dptr_at(op->G, t * row, cot);
+}
+
 /* ---- full ------------------------------------------------------------------------------------------------------------------------ */
 
 struct fold {
@@ -147,10 +154,10 @@ static jsc_status token_full(struct jsc_stream *stream, const struct op_mlp_coll
     jsc_status status = JSC_OK;
     const size_t d = (size_t)op->d, f = (size_t)op->f, B = (size_t)op->B, cot = cpu_cot(stream->device);
     const struct cot_gemm form_A = {.m = d, .n = d, .k = f, .a = down, .b = s->W_t, .c = s->A, .c_real = true};
-    const struct cot_gemm pull = {.m = B, .n = d, .k = d, .a = dptr_at(op->G, t * B * d, cot), .b = s->folded, .c = s->dN, .c_real = true};
+    const struct cot_gemm pull = {.m = B, .n = d, .k = d, .a = cotangents(op, t, cot), .b = s->folded, .c = s->dN, .c_real = true};
     const struct fold fold = {.x = (const float *)op->x + t * d,
                               .w = op->w,
-                              .r = ((const float *)op->r)[t],
+                              .r = op->kind != NORM_NONE ? ((const float *)op->r)[t] : 1.0f,
                               .mean = op->kind == NORM_LAYER ? ((const float *)op->mean)[t] : 0.0f,
                               .d = d,
                               .layer = op->kind == NORM_LAYER};
@@ -158,7 +165,8 @@ static jsc_status token_full(struct jsc_stream *stream, const struct op_mlp_coll
     TRY(gemm_cot(stream, &form_A, error));
 #pragma omp parallel for num_threads(cpu_threads(stream)) schedule(static)
     for (size_t i = 0; i < d; i++) {
-        fold_row(&fold, s->A + i * d);
+        if (op->kind != NORM_NONE)
+            fold_row(&fold, s->A + i * d);
         if (s->folded != s->A)
             cot_write(dptr_at(s->folded, i * d, cot), cot, d, s->A + i * d);
     }
@@ -175,13 +183,13 @@ static jsc_status token_half(struct jsc_stream *stream, const struct op_mlp_coll
 {
     jsc_status status = JSC_OK;
     const size_t d = (size_t)op->d, f = (size_t)op->f, B = (size_t)op->B, row0 = t * B, cot = cpu_cot(stream->device);
-    const struct op_matmul_vjp through_down = {.n = B, .w = op->down, .dy = dptr_at(op->G, row0 * d, cot), .dx = s->dA};
+    const struct op_matmul_vjp through_down = {.n = B, .w = op->down, .dy = cotangents(op, t, cot), .dx = s->dA};
     const struct cot_gemm through_W_t = {.m = B, .n = d, .k = f, .a = s->dA, .b = s->W_t, .c = s->dN};
     const struct op_norm_vjp norm = {.rows = {.n = B, .B = op->B},
                                      .d = op->d,
                                      .kind = op->kind,
                                      .x = (float *)op->x + t * d,
-                                     .r = (float *)op->r + t,
+                                     .r = op->r != NULL ? (float *)op->r + t : NULL,
                                      .mean = op->mean != NULL ? (float *)op->mean + t : NULL,
                                      .w = op->w,
                                      .dn = s->dN,

@@ -68,7 +68,7 @@ JSC_KERNEL_BOUNDED(form_w_t, THREADS, 0)(T *out, struct terms<T> g, struct terms
 /* ---- A'_t = r_t A_t diag(w) (I - xhat xhat^T / d) ------------------------------------------------------------------------------------ */
 
 struct fold {
-    const float *x, *r, *mean, *w; /* of the first token; mean NULL: RMS */
+    const float *x, *r, *mean, *w; /* of the first token; mean NULL: RMS; r NULL: no norm, A'_t is A_t */
     size_t d;
 };
 
@@ -77,6 +77,11 @@ template <class T, int N>
 JSC_KERNEL_BOUNDED(fold_norm, FOLD_THREADS, 0)(T *out, const float *a, struct fold p)
 {
     const size_t t = blockIdx.y, d = p.d, begin = (t * d + blockIdx.x) * d;
+    if (p.r == nullptr) {
+        for (size_t i = (size_t)threadIdx.x * N; i < d; i += FOLD_THREADS * N)
+            store_vec(out + begin + i, vec_of_f32<T, N>(load_vec<N>(a + begin + i).v));
+        return;
+    }
     const float *x = p.x + t * d, m = p.mean != nullptr ? p.mean[t] : 0.0f, r = p.r[t];
     double dot = 0.0, sum = 0.0;
     for (size_t i = (size_t)threadIdx.x * N; i < d; i += FOLD_THREADS * N) {
@@ -107,7 +112,7 @@ template <class T>
 struct finish {
     float *R;
     const float *update; /* added to R; NULL: R is complete */
-    T *G;                /* may be R */
+    T *G;                /* may be R; NULL: not wanted */
     double *ss;          /* NULL: not wanted */
     size_t rows, d;
 };
@@ -133,7 +138,7 @@ JSC_KERNEL_BOUNDED(finish_rows, THREADS, 0)(struct finish<T> p)
 #pragma unroll
         for (int j = 0; j < N; j++)
             squares += (double)v.v[j] * (double)v.v[j];
-        if ((const void *)p.G != (const void *)p.R)
+        if (p.G != nullptr && (const void *)p.G != (const void *)p.R)
             store_vec(p.G + at, vec_of_f32<T, N>(v.v));
     }
     squares = warp_sum(squares);
@@ -218,7 +223,7 @@ static jsc_status fold_all(const struct collapse *c, jsc_error *error)
     const struct op_mlp_collapse *op = c->op;
     struct fold p;
     p.x = (const float *)op->x + c->t * c->d;
-    p.r = (const float *)op->r + c->t;
+    p.r = op->kind != NORM_NONE ? (const float *)op->r + c->t : nullptr;
     p.mean = op->kind == NORM_LAYER ? (const float *)op->mean + c->t : nullptr;
     p.w = (const float *)op->w;
     p.d = c->d;
@@ -239,7 +244,7 @@ static jsc_status finish_all(const struct collapse *c, jsc_error *error)
     struct finish<T> p;
     p.R = (float *)c->op->R + row * c->d;
     p.update = c->s->update;
-    p.G = (T *)c->op->G + row * c->d;
+    p.G = c->op->G != nullptr ? (T *)c->op->G + row * c->d : nullptr;
     p.ss = c->op->ss != nullptr ? (double *)c->op->ss + row : nullptr;
     p.rows = c->n * c->B;
     p.d = c->d;
@@ -272,7 +277,8 @@ static struct gemm_cuda batch_of(const struct collapse *c, size_t m, size_t k, c
 /* The rows' cotangents, where an entry below or a product finds them. */
 static dptr cotangents(const struct collapse *c)
 {
-    return dptr_at(c->op->G, c->t * c->B * c->d, c->stream->size_of[ROLE_COT]);
+    const size_t row = c->B * c->d, size = c->stream->size_of[ROLE_COT];
+    return c->op->dy != nullptr ? dptr_at(c->op->dy, (c->t - c->op->first) * row, size) : dptr_at(c->op->G, c->t * row, size);
 }
 
 static jsc_status pull_half(const struct collapse *c, jsc_error *error)
@@ -301,7 +307,7 @@ static jsc_status pull_half(const struct collapse *c, jsc_error *error)
     norm.w = op->w;
     norm.dn = c->s->dN;
     norm.R = (float *)op->R + c->t * c->B * c->d;
-    norm.G = cotangents(c);
+    norm.G = op->G != nullptr ? dptr_at(op->G, c->t * c->B * c->d, c->stream->size_of[ROLE_COT]) : nullptr;
     norm.ss = op->ss != nullptr ? (double *)op->ss + c->t * c->B : nullptr;
     return norm_vjp_cuda(c->stream, &norm, error);
 }

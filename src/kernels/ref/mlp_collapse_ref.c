@@ -33,7 +33,7 @@ static void row_times(const double *in, const double *m, size_t n, size_t n_out,
 static void fold_norm(const struct op_mlp_collapse *op, const double *x, double r, double mean, double *a_t, double *row)
 {
     const size_t d = (size_t)op->d;
-    for (size_t i = 0; i < d; i++) {
+    for (size_t i = 0; op->kind != NORM_NONE && i < d; i++) {
         memset(row, 0, d * sizeof *row);
         norm_vjp_row_ref(op->kind, d, x, r, mean, op->w, a_t + i * d, row);
         memcpy(a_t + i * d, row, d * sizeof *row);
@@ -42,15 +42,15 @@ static void fold_norm(const struct op_mlp_collapse *op, const double *x, double 
 
 /* One gradient row through W_t and the norm, or through A'_t; delta is scratch of d. */
 static void pull_row(const struct op_mlp_collapse *op, const double *w_t, const double *a_t, const double *x, double r, double mean,
-                     const double *G, double *R, double *da, double *delta)
+                     const double *dy, double *R, double *da, double *delta)
 {
     const size_t d = (size_t)op->d, f = (size_t)op->f;
     if (op->form == MLP_HALF) {
-        row_times(G, ref_row(op->down, 0), d, f, da);
+        row_times(dy, ref_row(op->down, 0), d, f, da);
         row_times(da, w_t, f, d, delta);
         norm_vjp_row_ref(op->kind, d, x, r, mean, op->w, delta, R);
     } else {
-        row_times(G, a_t, d, d, delta);
+        row_times(dy, a_t, d, d, delta);
         for (size_t j = 0; j < d; j++)
             R[j] += delta[j];
     }
@@ -65,7 +65,7 @@ jsc_status mlp_collapse_ref(struct jsc_stream *stream, const struct op_mlp_colla
     assert(op->form == MLP_HALF || op->form == MLP_FULL);
     for (size_t t = op->first; t < op->first + op->n; t++) {
         const double *x = (const double *)op->x + t * d;
-        const double r = ((const double *)op->r)[t];
+        const double r = op->kind != NORM_NONE ? ((const double *)op->r)[t] : 1.0;
         const double mean = op->kind == NORM_LAYER ? ((const double *)op->mean)[t] : 0.0;
         form_w(op, (const double *)op->c1 + t * f, op->gated ? (const double *)op->c2 + t * f : NULL, w_t);
         if (op->form == MLP_FULL) {
@@ -74,11 +74,12 @@ jsc_status mlp_collapse_ref(struct jsc_stream *stream, const struct op_mlp_colla
             fold_norm(op, x, r, mean, a_t, delta);
         }
         for (size_t row = t * B; row < (t + 1) * B; row++) {
-            double *R = (double *)op->R + row * d, *G = (double *)op->G + row * d, squares = 0.0;
-            pull_row(op, w_t, a_t, x, r, mean, G, R, da, delta);
+            double *R = (double *)op->R + row * d, *G = op->G != NULL ? (double *)op->G + row * d : NULL, squares = 0.0;
+            const double *dy = op->dy != NULL ? (const double *)op->dy + (row - op->first * B) * d : G;
+            pull_row(op, w_t, a_t, x, r, mean, dy, R, da, delta);
             for (size_t j = 0; j < d; j++)
                 squares += R[j] * R[j];
-            if (G != R)
+            if (G != NULL && G != R)
                 memcpy(G, R, d * sizeof *G);
             if (op->ss != NULL)
                 ((double *)op->ss)[row] = squares;

@@ -45,10 +45,15 @@ jsc_status norm_ref(struct jsc_stream *stream, const struct op_norm *op, jsc_err
     return JSC_OK;
 }
 
-/* R += r (g - mean(g) [LAYER] - xhat <xhat, g>/d),  g = w o dn,  xhat = (x - mean) r */
+/* R += r (g - mean(g) [LAYER] - xhat <xhat, g>/d),  g = w o dn,  xhat = (x - mean) r;  NONE: R += dn */
 void norm_vjp_row_ref(enum norm_kind kind, size_t d, const double *x, double r, double mean, const double *w, const double *dn, double *R)
 {
     double dot = 0.0, sum = 0.0;
+    if (kind == NORM_NONE) {
+        for (size_t j = 0; j < d; j++)
+            R[j] += dn[j];
+        return;
+    }
     for (size_t j = 0; j < d; j++) {
         dot += (x[j] - mean) * r * w[j] * dn[j];
         sum += w[j] * dn[j];
@@ -62,12 +67,7 @@ void norm_vjp_row_ref(enum norm_kind kind, size_t d, const double *x, double r, 
 static void pull_back(const struct op_norm_vjp *op, size_t i, const double *dn, double *R)
 {
     const size_t d = (size_t)op->d;
-    if (op->kind == NORM_NONE) {
-        for (size_t j = 0; j < d; j++)
-            R[j] += dn[j];
-        return;
-    }
-    norm_vjp_row_ref(op->kind, d, (const double *)op->x + i * d, ((const double *)op->r)[i],
+    norm_vjp_row_ref(op->kind, d, (const double *)op->x + i * d, op->kind != NORM_NONE ? ((const double *)op->r)[i] : 1.0,
                      op->kind == NORM_LAYER ? ((const double *)op->mean)[i] : 0.0, op->w, dn, R);
 }
 
