@@ -7,7 +7,14 @@
 #include <math.h>
 #include <string.h>
 
-#define TINY JSC_TEST_SOURCE "/tests/golden/tiny_llama"
+#define GOLDEN JSC_TEST_SOURCE "/tests/golden/"
+
+static const char *folder = GOLDEN "tiny_llama";
+/* One of each layout of norms, with and without norms of queries and keys. */
+static const char *const layouts[] = {GOLDEN "families/gemma3", GOLDEN "families/olmo2",   GOLDEN "families/gpt_neox",
+                                      GOLDEN "families/phi",    GOLDEN "families/qwen3",   GOLDEN "families/opt_post",
+                                      GOLDEN "families/gpt2",   GOLDEN "families/stablelm"};
+#define N_LAYOUTS (sizeof layouts / sizeof *layouts)
 
 static jsc_model *open_tiny(const char *device)
 {
@@ -15,7 +22,7 @@ static jsc_model *open_tiny(const char *device)
     jsc_error error = {0};
     jsc_model *model = NULL;
     options.device = device;
-    cr_assert(jsc_model_open(TINY, &options, &model, &error) == JSC_OK, "%s", error.text);
+    cr_assert(jsc_model_open(folder, &options, &model, &error) == JSC_OK, "%s", error.text);
     return model;
 }
 
@@ -175,14 +182,16 @@ static void check_pieces(const char *device, int S, double tolerance)
     struct setup ref = set_up_in_pieces("ref", S, T, B, MLP_DIRECT, S * T, B);
     const size_t n = (size_t)ref.L * (size_t)S * T * B;
     double *cot = cotangents(S * B, ref.d), *whole = pull(&ref, S, B, pos, cot);
+    const int last = ref.model->norms.sum ? MLP_DIRECT : MLP_FULL;
     tear_down(&ref);
-    for (int form = MLP_DIRECT; form <= MLP_FULL; form++)
+    for (int form = MLP_DIRECT; form <= last; form++)
         for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
             for (size_t j = 0; j < sizeof sides / sizeof *sides; j++) {
                 struct setup u = set_up_in_pieces(device, S, T, B, form, tokens[i], sides[j]);
                 double *sums = pull(&u, S, B, pos, cot);
-                cr_expect(le(dbl, worst(sums, whole, n), tolerance), "%s, %d sequences, form %d, pieces of %d tokens, %d right-hand sides",
-                          device, S, form, tokens[i], sides[j]);
+                cr_expect(le(dbl, worst(sums, whole, n), tolerance),
+                          "%s, %s, %d sequences, form %d, pieces of %d tokens, %d right-hand sides", folder, device, S, form, tokens[i],
+                          sides[j]);
                 mem_free(sums);
                 tear_down(&u);
             }
@@ -202,12 +211,23 @@ Test(engine, case_30_pieces_change_nothing_on_cpu)
     check_pieces("cpu", 3, 2e-6);
 }
 
-Test(engine, only_needed_rows_pass_the_last_block)
+Test(engine, case_30_pieces_change_nothing_in_any_layout)
+{
+    for (size_t i = 0; i < N_LAYOUTS; i++) {
+        folder = layouts[i];
+        check_pieces("ref", 1, 1e-12);
+        check_pieces("ref", 3, 1e-12);
+        check_pieces("cpu", 1, 1e-5);
+        check_pieces("cpu", 3, 1e-5);
+    }
+}
+
+static void check_needed_rows(enum mlp_form form)
 {
     const int T = 11, B = 3;
     const int32_t pos[3] = {8, 10, 9};
     jsc_error error = {0};
-    struct setup u = set_up("ref", 1, T, B, MLP_HALF);
+    struct setup u = set_up("ref", 1, T, B, form);
     double *cot = cotangents(B, u.d), *all = pull(&u, 1, B, pos, cot), *y = NULL, *again = NULL;
     cr_assert(mem_new(&y, 2 * (size_t)u.d, NULL) == JSC_OK);
     cr_assert(forward_hidden(u.trace, 8, y, &error) == JSC_OK);
@@ -229,6 +249,15 @@ Test(engine, only_needed_rows_pass_the_last_block)
     cr_expect(eq(int, (int)vjp_pull(u.trace, &p, &error), JSC_E_INTERNAL));
     mem_free(y), mem_free(all), mem_free(again), mem_free(cot);
     tear_down(&u);
+}
+
+Test(engine, only_needed_rows_pass_the_last_block)
+{
+    check_needed_rows(MLP_HALF);
+    for (size_t i = 0; i < N_LAYOUTS; i++) {
+        folder = layouts[i];
+        check_needed_rows(MLP_DIRECT);
+    }
 }
 
 Test(engine, cpu_agrees_with_ref_in_every_form)

@@ -45,7 +45,7 @@ static const struct real reals[] = {
     {"gpt2", 2, 768, 3072, 12, 12, 64, 50257, 1024, 0, true, 0.0, "none", 50256, 50256},
     {"pythia-160m", 2, 768, 3072, 12, 12, 64, 50304, 2048, 0, false, 1e4, "none", 0, 0},
     {"opt-125m", 2, 768, 3072, 12, 12, 64, 50272, 2048, 0, true, 0.0, "none", 2, 2},
-    {"opt-350m", 2, 1024, 4096, 16, 16, 64, 50272, 2048, 0, false, 0.0, "none", 2, 2}, /* project_out comes between: not the same weights */
+    {"opt-350m", 2, 1024, 4096, 16, 16, 64, 50272, 2048, 0, true, 0.0, "none", 2, 2}, /* project_out comes between: not the same weights */
     {"stablelm-2-1_6b", 2, 2048, 5632, 32, 32, 64, 100352, 4096, 0, false, 1e4, "none", 100257, 100257},
     {"SmolLM3-3B", 6, 2048, 11008, 16, 4, 128, 128256, 65536, 0, true, 5e6, "none", -1, 128012},
     {"GLM-4-9B-0414", 2, 4096, 13696, 32, 2, 128, 151552, 32768, 0, false, 1e4, "none", -1, 151329},
