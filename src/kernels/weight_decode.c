@@ -63,29 +63,35 @@ static void decode_transposed(const struct weight_part *part, size_t k, size_t f
     }
 }
 
-/* Never past the last row's own bytes: what follows them may be no file. */
-static void forget_rows(const struct weight_part *part, size_t first, size_t n, size_t columns)
+/* Bytes from the first of n stored rows to the last one's end, never past it: what follows may be no file. 0: nothing that is mapped. */
+static size_t mapped_bytes(const struct weight_part *part, size_t n, size_t columns)
 {
     size_t row = 0;
-    if (part->mapped && n > 0 && dtype_bytes(part->type, columns, &row))
-        mem_forget_mapped((const char *)part->bytes + first * part->row_bytes, (n - 1) * part->row_bytes + row);
+    return part->mapped && n > 0 && dtype_bytes(part->type, columns, &row) ? (n - 1) * part->row_bytes + row : 0;
 }
 
-/* Rows from the part's first byte on that it is made of. */
-static size_t stored_rows(const struct weight_part *part, size_t k)
+/* The same of the whole part. */
+static size_t part_bytes(const struct weight_part *part, size_t k)
 {
-    size_t rows = part->transposed ? k : 0;
+    size_t rows = part->transposed ? k : part->row_of == NULL ? part->n : 0;
     for (size_t r = 0; r < part->n && part->row_of != NULL; r++)
         rows = (size_t)part->row_of[r] >= rows ? (size_t)part->row_of[r] + 1 : rows;
-    return rows;
+    return mapped_bytes(part, rows, part->transposed ? part->n : k);
+}
+
+void weight_expected(const struct weight_part *parts, size_t n_parts, size_t k)
+{
+    for (const struct weight_part *part = parts; part < parts + n_parts; part++)
+        if (part->mapped)
+            mem_expect_mapped(part->bytes, part_bytes(part, k));
 }
 
 void weight_decoded(const struct weight_part *part, size_t k, size_t first, size_t n)
 {
     if (!part->transposed && part->row_of == NULL)
-        forget_rows(part, first, n, k);
+        mem_forget_mapped((const char *)part->bytes + first * part->row_bytes, mapped_bytes(part, n, k));
     else if (n == part->n)
-        forget_rows(part, 0, stored_rows(part, k), part->transposed ? n : k);
+        mem_forget_mapped(part->bytes, part_bytes(part, k));
 }
 
 void weight_decode(const struct weight_part *part, size_t k, size_t first, size_t n, float *strip, float *out, struct weight_bad *bad)

@@ -17,6 +17,8 @@ size_t weight_unit(const struct weight_part *part);
 size_t weight_strip(const struct weight_part *part, size_t n);
 /* Rows first .. first + n - 1 of the part into out [n][k]; gives back mapped pages where rows are stored in order; notes the first value that is not finite in bad, unless one is noted already. */
 void weight_decode(const struct weight_part *part, size_t k, size_t first, size_t n, float *strip, float *out, struct weight_bad *bad);
+/* The parts of W[.][k] will be decoded next: their mapped pages are asked for. */
+void weight_expected(const struct weight_part *parts, size_t n_parts, size_t k);
 /* Rows first .. first + n - 1 were decoded: their mapped pages go back; if the rows are not stored in order, only when n is the whole part. */
 void weight_decoded(const struct weight_part *part, size_t k, size_t first, size_t n);
 /* The one that stands first; workers that shared a part join what they found. */

@@ -58,6 +58,9 @@ jsc_status mem_alloc(void *out, size_t count, size_t size, jsc_error *error);
 jsc_status mem_grow(void *out, size_t *capacity, size_t need, size_t size, jsc_error *error);
 #define mem_reserve(pointer, capacity, need, error) mem_grow((pointer), (capacity), (need), sizeof **(pointer), (error))
 void mem_free(void *pointer);
+/* n bytes of a file mapped read-only will be read soon: what is not in the system's cache is asked of the disk now, all at once instead of
+ * page after page. */
+void mem_expect_mapped(const void *bytes, size_t n);
 /* n bytes of a file mapped read-only were read and will not soon be again: their whole pages leave this process's memory (not the
  * system's cache) and come back when they are touched. Never for other memory, which would lose its content. */
 void mem_forget_mapped(const void *bytes, size_t n);

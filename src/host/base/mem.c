@@ -81,6 +81,12 @@ jsc_status mem_alloc(void *out, size_t count, size_t size, jsc_error *error)
     return JSC_OK;
 }
 
+void mem_expect_mapped(const void *bytes, size_t n)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)bytes & ~(page - 1);
+    (void)madvise((void *)begin, (uintptr_t)bytes + n - begin, MADV_WILLNEED);
+}
+
 void mem_forget_mapped(const void *bytes, size_t n)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);

@@ -47,6 +47,7 @@ static jsc_status decode(struct cpu_weight *w, const struct weight_part *parts, 
 {
     jsc_status status = JSC_OK;
     float *out = w->w;
+    weight_expected(parts, n_parts, w->base.k);
     for (const struct weight_part *part = parts; part < parts + n_parts; part++) {
         TRY(decode_part(part, w->base.k, threads, out, error));
         out += part->n * w->base.k;

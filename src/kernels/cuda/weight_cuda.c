@@ -213,6 +213,7 @@ static jsc_status load_parts(struct loader *l, const struct weight_part *parts, 
 {
     jsc_status status = JSC_OK;
     size_t row0 = 0;
+    weight_expected(parts, n_parts, l->w->base.k);
     for (const struct weight_part *part = parts; part < parts + n_parts; part++) {
         for (size_t first = 0; first < part->n; first += l->rows)
             TRY(load_piece(l, part, row0, first, part->n - first < l->rows ? part->n - first : l->rows, error));
