@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
 """Bad usage: exit 2, one line that says what is wrong and what is meant; help and version."""
+import json
+import os
+
 from program import TINY, Case, main, run
 
 COMMANDS = ("attribute", "plan", "info", "tokenize", "fetch")
@@ -30,6 +33,27 @@ class Help(Case):
         text = self.good("--version").decode()
         self.assertRegex(text, r"^jscopes \d+\.\d+\.\d+ ")
         self.assertRegex(text, r"Unicode \d+")
+
+
+class Families(Case):
+    def test_table_is_in_the_readme(self):
+        with open(os.path.join(os.path.dirname(__file__), "..", "..", "README.md"), encoding="utf-8") as f:
+            self.assertIn(self.good("info", "--families").decode(), f.read(), "README.md: put in what jscopes info --families prints")
+
+    def test_json(self):
+        families = json.loads(self.good("info", "--families", "--format", "json"))
+        self.assertEqual(len({f["model_type"] for f in families}), len(families))
+        gemma = [f for f in families if f["model_type"] == "gemma2"][0]
+        self.assertEqual(gemma["gguf"], "gemma2")
+        self.assertIn("soft-cap", gemma["attention"])
+        self.assertNotIn("gguf", [f for f in families if f["model_type"] == "opt"][0])
+
+    def test_traits_of_a_model(self):
+        self.assertIn("RMSNorm before each half; gated silu MLP", self.good("info", TINY).decode())
+
+    def test_takes_no_model(self):
+        self.bad(2, "info", TINY, "--families", says="takes no MODEL")
+        self.bad(2, "info", says="which model?")
 
 
 class Usage(Case):

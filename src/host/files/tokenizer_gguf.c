@@ -246,7 +246,7 @@ static jsc_status describe(struct source *s, const char *model, size_t model_n, 
     else
         strbuf_puts(&line, s->sentence_piece ? "SentencePiece BPE from GGUF, " : "BPE from GGUF, ");
     if (s->other)
-        strbuf_printf(&line, "model %.*s, ", (int)(model_n < 64 ? model_n : 64), model != NULL ? model : "absent");
+        strbuf_printf(&line, "model %.*s, ", model_n == 0 ? 6 : (int)(model_n < 64 ? model_n : 64), model_n == 0 ? "absent" : model);
     if (!s->sentence_piece && !s->other)
         strbuf_printf(&line, "pre-tokeniser %.*s, ", pre != NULL ? (int)(pre_n < 64 ? pre_n : 64) : 6, pre != NULL ? pre : "absent");
     strbuf_printf(&line, "%llu tokens", s->tokens != NULL ? (unsigned long long)s->tokens->count : 0ULL);

@@ -161,6 +161,8 @@ static void found_attention(const jsc_model *m, char *out, size_t capacity)
         add(out, capacity, "scores capped at %g", m->attn_cap);
     if (c->attn_scale > 0.0)
         add(out, capacity, "scores x %.6g", c->attn_scale);
+    if (c->scale_by_block)
+        add(out, capacity, "scores of block i divided by i + 1");
 }
 
 void model_traits(const jsc_model *m, char *out, size_t capacity)
