@@ -158,6 +158,19 @@ Test(model, case_14_quantised_checkpoints_are_refused_by_method)
     refused(c, JSC_E_UNSUPPORTED, "quantization_config", "gptq");
 }
 
+/* config.json says nothing: the tensors beside the weights do. */
+Test(model, case_14_quantised_checkpoints_are_told_by_their_tensors)
+{
+    struct checkpoint *c = checkpoint_read("tiny_llama");
+    checkpoint_drop(c, "model.layers.0.self_attn.q_proj.weight");
+    checkpoint_add(c, "model.layers.0.self_attn.q_proj.qweight", "F32", 2, 4, 72);
+    checkpoint_add(c, "model.layers.0.self_attn.q_proj.scales", "F16", 2, 1, 72);
+    refused(c, JSC_E_UNSUPPORTED, "model.layers.0.self_attn.q_proj.qweight", "(GPTQ)");
+    c = checkpoint_read("tiny_llama");
+    checkpoint_add(c, "model.layers.1.mlp.up_proj.weight_scale", "F32", 1, 45, 0);
+    refused(c, JSC_E_UNSUPPORTED, "model.layers.1.mlp.up_proj.weight_scale", "FP8");
+}
+
 Test(model, shape_of_another_model)
 {
     struct checkpoint *c = checkpoint_read("tiny_llama");
