@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -51,6 +52,7 @@ static const struct {
     {"opt_post", 0},
     {"phi", WHOLE | OLD},
     {"phi_twin", TWIN},
+    {"stablelm", WHOLE | OLD | TWIN},
     {"stablelm_sequential", TWIN},
     {"glm4", WHOLE | OLD | TWIN},
     {"cohere", WHOLE | OLD | TWIN},
@@ -122,4 +124,28 @@ ParameterizedTest(struct family_case *c, families, scores, .timeout = 120)
     json_decref(root);
     if (c->form == OLD)
         tiny_remove(folder);
+}
+
+/* Whatever the script made is in the table above, in all its forms. */
+Test(families, none_is_left_out)
+{
+    static const char *const patterns[] = {FAMILIES "*.json", FAMILIES "*/config_old.json", FAMILIES "*.gguf"};
+    for (int form = 0; form < 3; form++) {
+        glob_t found;
+        size_t want = 0;
+        char path[512];
+        for (size_t i = 0; i < N_CHECKPOINTS; i++) {
+            if (form && !(checkpoints[i].has & form))
+                continue;
+            snprintf(path, sizeof path, FAMILIES "%s%s", checkpoints[i].name,
+                     form == 0     ? ".json"
+                     : form == OLD ? "/config_old.json"
+                                   : ".gguf");
+            cr_expect(access(path, R_OK) == 0, "%s is absent", path);
+            want++;
+        }
+        cr_assert(glob(patterns[form], 0, NULL, &found) == 0);
+        cr_expect(found.gl_pathc == want, "%s: %zu files, %zu in the table", patterns[form], found.gl_pathc, want);
+        globfree(&found);
+    }
 }
