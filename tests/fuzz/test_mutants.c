@@ -7,6 +7,8 @@
 #include "parse_all.h"
 #include "support/tiny_files.h"
 
+#include <jscopes/jscopes.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +80,85 @@ static void make_sharded(struct strbuf *out)
     make_index(out);
 }
 
+/* A file of a tiny checkpoint of another family. */
+static void read_family(const char *name, struct strbuf *out)
+{
+    char path[512];
+    struct file *file = NULL;
+    jsc_error error = {0};
+    (void)snprintf(path, sizeof path, JSC_TEST_SOURCE "/tests/golden/families/%s", name);
+    if (file_open(path, &file, &error) != JSC_OK) {
+        fprintf(stderr, "%s\n", error.text);
+        exit(1);
+    }
+    strbuf_add(out, (const char *)file->bytes, file->size);
+    file_close(file);
+}
+
+/* Its config.json, with the good weights beside it. */
+static void read_config_of(const char *name, struct strbuf *out)
+{
+    char path[128];
+    struct strbuf weights = {0};
+    (void)snprintf(path, sizeof path, "%s/model.safetensors", name);
+    read_family(path, &weights);
+    tiny_write(tiny_path(folder, "model.safetensors"), weights.text, weights.n);
+    strbuf_free(&weights);
+    (void)snprintf(path, sizeof path, "%s/config.json", name);
+    read_family(path, out);
+}
+static void make_gemma3(struct strbuf *out)
+{
+    read_config_of("gemma3", out);
+}
+static void make_longrope(struct strbuf *out)
+{
+    read_config_of("phi3_longrope", out);
+}
+static void make_smollm3(struct strbuf *out)
+{
+    read_config_of("smollm3", out);
+}
+static void make_opt(struct strbuf *out)
+{
+    read_config_of("opt_post", out);
+}
+static void make_gemma3_gguf(struct strbuf *out)
+{
+    read_family("gemma3_twin.gguf", out);
+}
+
+/* A model that opens must also answer: a damaged number may make it another model, never one that crashes. */
+static jsc_status open_and_ask(const char *path, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    jsc_model *model = NULL;
+    jsc_attribution *answer = NULL;
+    jsc_open_options options = JSC_OPEN_OPTIONS_INIT;
+    jsc_request request = JSC_REQUEST_INIT;
+    const int32_t ids[] = {0, 1, 0, 1, 0};
+    options.device = "ref"; /* no library whose own memory would hide ours */
+    request.scope = JSC_SCOPE_TEMPERATURE, request.ids = ids, request.n_ids = 5, request.layers = 1;
+    TRY(jsc_model_open(path, &options, &model, error));
+    TRY(jsc_attribute(model, &request, &answer, error));
+done:
+    jsc_attribution_free(answer);
+    jsc_model_close(model);
+    return status;
+}
+
+static jsc_status run_model_folder(const char *path, const unsigned char *bytes, size_t n, jsc_error *error)
+{
+    (void)path, (void)bytes, (void)n;
+    return open_and_ask(folder, error);
+}
+
+static jsc_status run_model_file(const char *path, const unsigned char *bytes, size_t n, jsc_error *error)
+{
+    (void)bytes, (void)n;
+    return open_and_ask(path, error);
+}
+
 static jsc_status run_folder(const char *path, const unsigned char *bytes, size_t n, jsc_error *error)
 {
     (void)path, (void)bytes, (void)n;
@@ -107,6 +188,11 @@ static const struct kind {
     {"gguf_spm", "model.gguf", tiny_spm_gguf, run_gguf},
     {"tokenizer", "tokenizer.json", tiny_tokenizer, run_tokenizer},
     {"tokenizer_spm", "tokenizer.json", tiny_spm_tokenizer, run_tokenizer},
+    {"model_gemma3", "config.json", make_gemma3, run_model_folder},
+    {"model_longrope", "config.json", make_longrope, run_model_folder},
+    {"model_smollm3", "config.json", make_smollm3, run_model_folder},
+    {"model_opt", "config.json", make_opt, run_model_folder},
+    {"model_gguf", "model.gguf", make_gemma3_gguf, run_model_file},
 };
 
 static size_t peak_bytes(void)
