@@ -34,7 +34,7 @@ static const struct {
     {"smollm3_window", 0},
     {"phi3", WHOLE | OLD | TWIN},
     {"phi3_longrope", OLD | TWIN},
-    {"phi3_window", 0},
+    {"phi3_window", TWIN},
     {"gemma", WHOLE | OLD | TWIN},
     {"gemma2", WHOLE | OLD},
     {"gemma2_twin", TWIN},

@@ -76,7 +76,7 @@ CASES = [
          rope_parameters=rope("longrope", 1000.0, partial_rotary_factor=0.75, short_factor=[1.0, 1.25, 1.5], long_factor=[1.5, 3.0, 4.5]),
          old={"rope_theta": 1000.0, "partial_rotary_factor": 0.75,
               "rope_scaling": {"type": "longrope", "short_factor": [1.0, 1.25, 1.5], "long_factor": [1.5, 3.0, 4.5]}}),
-    case("phi3_window", "phi3", few=True, sliding_window=5, rope_parameters=rope(theta=1000.0)),
+    case("phi3_window", "phi3", few=True, gguf="phi3", sliding_window=5, rope_parameters=rope(theta=1000.0)),
     case("olmo2", "olmo2", gguf="olmo2", tie_word_embeddings=False, rope_parameters=rope(theta=1000.0), old={"rope_theta": 1000.0},
          drop=("tie_word_embeddings", "attention_bias", "rms_norm_eps")),
     case("granite", "granite", gguf="granite", attention_bias=True, mlp_bias=True, embedding_multiplier=3.0, attention_multiplier=0.25,
