@@ -95,6 +95,8 @@ void bench_open(const struct bench *bench, struct jsc_device **device, struct js
 void limits_measure(struct bench *bench);
 /* A row for every case of tests/cases.h whose shape is that of a real model, or for all. */
 void bench_ops(const struct bench *bench, bool all);
+struct op_case;                                             /* tests/cases.h */
+void bench_count(const struct op_case *c, struct row *row); /* flops and bytes of a row of the table; S, T and B are set */
 
 /* Whole models through the public interface. */
 struct whole {
@@ -109,7 +111,7 @@ struct whole {
     int32_t *ids;          /* the prompt at its longest */
     double *directions;    /* noise, rows of d_model, as many as any row needed */
     size_t n_directions;
-    double base;           /* resident bytes after loading */
+    double base; /* resident bytes after loading */
     /* of the calls since whole_time() began: */
     int calls;
     double forward, backward, backward_sum; /* best seconds, sum of seconds */
@@ -141,7 +143,8 @@ void bench_attribute(const struct bench *bench);
 /* Time against the number of tokens of one scope: fed by bench_attribute(), printed at the end. */
 struct growth {
     int n, tokens[BENCH_TOKENS_MOST];
-    double seconds[BENCH_TOKENS_MOST], attention[BENCH_TOKENS_MOST], attention_flops[BENCH_TOKENS_MOST]; /* flops: share of the pull-back's */
+    double seconds[BENCH_TOKENS_MOST], attention[BENCH_TOKENS_MOST],
+        attention_flops[BENCH_TOKENS_MOST]; /* flops: share of the pull-back's */
 };
 void growth_print_tokens(const struct bench *bench, const char *name, const struct growth *growth);
 /* Time against the number of right-hand sides at one prompt length. */
