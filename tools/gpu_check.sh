@@ -64,7 +64,7 @@ operations() { # every case of tests/cases.h and tiny models, strict and fast, o
 
 sanitized() { # tool: kernels of the small shapes under compute-sanitizer
     status=0
-    for program in test_norm test_gate test_rope test_attention test_mlp_collapse test_fisher_ops; do
+    for program in test_norm test_part_norm test_gate test_rope test_attention test_mlp_collapse test_fisher_ops; do
         JSC_TEST_DEVICE=cuda timeout 8 compute-sanitizer --tool "$1" --target-processes all --error-exitcode 9 \
             "$build/tests/$program" --filter '*/table' -j1 --verbose || status=1
     done
@@ -152,7 +152,7 @@ run_function build 100 compile
 run_function operations 80 operations
 for tool in memcheck racecheck synccheck initcheck; do
     if command -v compute-sanitizer >/dev/null 2>&1 || [ -n "$dry" ]; then
-        run_function "$tool" 25 sanitized $tool
+        run_function "$tool" 29 sanitized $tool
     else
         echo "               $tool: skipped, compute-sanitizer is not installed"
     fi
