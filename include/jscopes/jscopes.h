@@ -31,6 +31,7 @@
 #define JSC_VERSION "0.1.0"
 
 #include <jscopes/attribute.h>
+#include <jscopes/group.h>
 #include <jscopes/model.h>
 #include <jscopes/plan.h>
 #include <jscopes/report.h>

@@ -360,7 +360,8 @@ static uint64_t estimate_linear(const jsc_model *m, const struct linear *from)
     size_t n = 0;
     for (int i = 0; i < from->n_parts; i++) {
         const struct tensor *t = from->parts[i].weight;
-        type = t->type != DTYPE_BF16 ? t->type : type;
+        const bool scaled = from->scale != 0.0 && from->scale != 1.0; /* products of bfloat16 with a factor are floats */
+        type = scaled ? DTYPE_F32 : t->type != DTYPE_BF16 ? t->type : type;
         n += rows_of(from, t);
     }
     return m->ops->weight_bytes(m->device, type, n, from->k, from->uses);

@@ -2,6 +2,7 @@
 #ifndef JSC_SCOPES_INTERNAL_H
 #define JSC_SCOPES_INTERNAL_H
 
+#include "comm.h"
 #include "engine_internal.h"
 
 #include <jscopes/attribute.h>
@@ -24,7 +25,8 @@ struct job {
     double *x;             /* host [T][d] block-0 inputs */
     double *y;             /* host [d] at p */
     double *z, *slope, *P; /* host [V] at p, until job_head() asks for another row: logits, their slopes, probabilities */
-    double *sums;          /* host [levels][T][B] of one chunk */
+    struct comm *comm;     /* ranks that answer this request together; NULL: this one alone */
+    double *sums;          /* host [ranks][levels][T][B] of one chunk of each rank */
     bool informed;         /* adaptive Fisher keeps gradients to choose directions by: they fit */
     double done, total;    /* progress of the pull-back, in right-hand sides (path: in steps) */
 };
@@ -45,7 +47,8 @@ jsc_status job_forward(struct job *job, jsc_error *error);
 void job_close(struct job *job);
 /* z, slope and P of token row `row` of the last forward. */
 jsc_status job_head(struct job *job, int row, jsc_error *error);
-/* Pulls n cotangents [n][d] back in chunks of the plan; targets at pos[n], or all at p if pos is NULL. */
+/* Pulls n cotangents [n][d] back in chunks of the plan; targets at pos[n], or all at p if pos is NULL. With several ranks each pulls its
+ * part of them and all see all sums, in the same order as one rank alone. */
 jsc_status job_pull(struct job *job, int n, const double *cotangents, const int32_t *pos, pull_sink sink, void *user, jsc_error *error);
 /* The same at p, with gradients if `grads`: those of one chunk are in memory at a time. */
 jsc_status job_pull_grads(struct job *job, int n, const double *cotangents, bool grads, pull_sink sink, void *user, jsc_error *error);
@@ -60,6 +63,11 @@ struct ticker {
 };
 jsc_status job_tick(void *user, double share, jsc_error *error);
 jsc_status job_warn(struct job *job, jsc_error *error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* attribute.c: the whole of jsc_attribute, as one of comm's ranks (NULL: alone). */
+jsc_status attribute_run(const jsc_model *model, const jsc_request *request, struct comm *comm, jsc_attribution **out, jsc_error *error);
+/* The ranks agree on one plan, or find that they do not have the same model, request and kind of device. */
+jsc_status job_agree(struct job *job, jsc_error *error);
 
 /* request.c: every rule of a request that needs no forward pass. */
 jsc_status request_check(const jsc_model *model, const jsc_request *request, bool planning, jsc_error *error);

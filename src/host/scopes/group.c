@@ -1,0 +1,289 @@
+/* group.c: one request answered by several devices of one process: a thread and a model for each, right-hand sides shared out. */
+#include "scopes_internal.h"
+
+#include <jscopes/group.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GROUP_MOST 64
+#define DEADLINE   600.0 /* seconds that a rank may be behind the others: a chunk of right-hand sides takes far less */
+#define NAME_BYTES 96
+#define FNV_START  14695981039346656037U
+#define FNV_PRIME  1099511628211U
+
+struct jsc_group {
+    int size;
+    jsc_model *own[GROUP_MOST]; /* opened by the group; NULL: the caller's */
+    const jsc_model *models[GROUP_MOST];
+};
+
+/* ---- what the ranks must have in common ------------------------------------------------------------------------------------- */
+
+/* What each rank says of itself before anything is computed. */
+struct declaration {
+    char model[NAME_BYTES], device[NAME_BYTES];
+    uint64_t sizes, parameters, request;
+    int chunk, sequences;
+};
+
+static uint64_t hash(uint64_t h, const void *bytes, size_t n)
+{
+    const unsigned char *b = bytes;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ b[i]) * FNV_PRIME;
+    return h;
+}
+
+static uint64_t hash_request(const jsc_request *r)
+{
+    const int64_t numbers[] = {(int64_t)r->scope,       (int64_t)r->n_ids,        r->position,     (int64_t)r->objective,
+                               (int64_t)r->n_targets,   (int64_t)r->n_directions, r->layers,       r->matrix,
+                               (int64_t)r->fisher_mode, r->fisher_rank,           r->path_steps,   (int64_t)r->path_rule,
+                               (int64_t)r->baseline,    r->baseline_id,           (int64_t)r->seed};
+    uint64_t h = hash(FNV_START, numbers, sizeof numbers);
+    h = hash(h, &r->fisher_rtol, sizeof r->fisher_rtol);
+    h = hash(h, r->targets, r->n_targets * (r->objective == JSC_OBJECTIVE_CONTRAST ? 2 : 1) * sizeof *r->targets);
+    return hash(h, r->ids, r->n_ids * sizeof *r->ids);
+}
+
+static uint64_t hash_sizes(const jsc_model *m)
+{
+    const int64_t numbers[] = {m->L, m->d, m->f, m->H, m->K, m->h, m->V, (int64_t)m->config.layout, (int64_t)m->file_bytes};
+    return hash(hash(FNV_START, numbers, sizeof numbers), m->family->name, strlen(m->family->name));
+}
+
+/* What may not differ: other arithmetic rounds otherwise, and the ranks would choose other directions. */
+static void kind_of(const jsc_model *m, char out[NAME_BYTES])
+{
+    (void)snprintf(out, NAME_BYTES, "%s, %s", m->ops->name, m->precision);
+}
+
+static jsc_status compare(const struct declaration *all, int rank, jsc_error *error)
+{
+    const struct declaration *a = &all[0], *b = &all[rank];
+    if (a->parameters != b->parameters || a->sizes != b->sizes)
+        return status_set(error, JSC_E_ARGUMENT, "rank 0 has model %s (%" PRIu64 " weights), rank %d %s (%" PRIu64 "): one model is wanted",
+                          a->model, a->parameters, rank, b->model, b->parameters);
+    if (strcmp(a->device, b->device) != 0)
+        return status_set(error, JSC_E_ARGUMENT, "rank 0 computes on %s, rank %d on %s: ranks of one kind are wanted", a->device, rank,
+                          b->device);
+    if (a->request != b->request)
+        return status_set(error, JSC_E_ARGUMENT, "rank %d was asked something else than rank 0: the ranks need one request", rank);
+    return JSC_OK;
+}
+
+jsc_status job_agree(struct job *job, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const jsc_model *m = job->model;
+    struct declaration mine = {.sizes = hash_sizes(m),
+                               .parameters = m->parameters,
+                               .request = hash_request(job->request),
+                               .chunk = job->plan.chunk,
+                               .sequences = job->plan.sequences},
+                       *all = NULL;
+
+    (void)snprintf(mine.model, sizeof mine.model, "%s", m->name);
+    kind_of(m, mine.device);
+    TRY(mem_new(&all, (size_t)job->comm->size, error));
+    TRY(job->comm->gather(job->comm, &mine, sizeof mine, all, error));
+    for (int r = 0; r < job->comm->size; r++) {
+        TRY(compare(all, r, error));
+        mine.chunk = all[r].chunk < mine.chunk ? all[r].chunk : mine.chunk;
+        mine.sequences = all[r].sequences < mine.sequences ? all[r].sequences : mine.sequences;
+    }
+    if (mine.chunk != job->plan.chunk || mine.sequences != job->plan.sequences) { /* another rank has less memory */
+        job->work.chunk = mine.chunk, job->work.S = mine.sequences;
+        TRY(plan_compute(m, &job->work, &job->plan, error));
+    }
+done:
+    mem_free(all);
+    return status;
+}
+
+/* ---- a request -------------------------------------------------------------------------------------------------------------- */
+
+struct member {
+    const jsc_model *model;
+    jsc_request request;
+    struct comm *comm;
+    jsc_attribution *out;
+    jsc_error error;
+    pthread_t thread;
+    bool runs;
+};
+
+static void *run_member(void *user)
+{
+    struct member *m = user;
+    if (attribute_run(m->model, &m->request, m->comm, &m->out, &m->error) != JSC_OK)
+        m->comm->fail(m->comm, &m->error);
+    return NULL;
+}
+
+/* Rank 0 runs on the caller's thread, whose progress callback it may call. */
+static void run_all(struct member *members, int n)
+{
+    for (int r = 1; r < n; r++) {
+        members[r].runs = pthread_create(&members[r].thread, NULL, run_member, &members[r]) == 0;
+        if (!members[r].runs) {
+            (void)status_set(&members[r].error, JSC_E_MEMORY, "no thread for this rank");
+            members[r].comm->fail(members[r].comm, &members[r].error);
+        }
+    }
+    (void)run_member(&members[0]);
+    for (int r = 1; r < n; r++)
+        if (members[r].runs)
+            (void)pthread_join(members[r].thread, NULL);
+}
+
+jsc_status jsc_group_attribute(const jsc_group *group, const jsc_request *request, jsc_attribution **out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct comm_team *team = NULL;
+    struct member *members = NULL;
+
+    if (group == NULL || request == NULL || out == NULL)
+        return status_set(error, JSC_E_ARGUMENT, "jsc_group_attribute: group, request or out is NULL");
+    TRY(comm_team_make(group->size, DEADLINE, &team, error));
+    TRY(mem_new(&members, (size_t)group->size, error));
+    for (int r = 0; r < group->size; r++) {
+        members[r].model = group->models[r];
+        members[r].request = *request;
+        if (r > 0)
+            members[r].request.progress = NULL;
+        TRY(comm_team_join(team, r, &members[r].comm, error));
+    }
+    run_all(members, group->size);
+    const jsc_error failure = comm_team_failure(team);
+    if (failure.status != JSC_OK)
+        FAIL(failure.status, "%s", failure.text);
+    *out = members[0].out, members[0].out = NULL;
+done:
+    for (int r = 0; members != NULL && r < group->size; r++) {
+        jsc_attribution_free(members[r].out);
+        if (members[r].comm != NULL)
+            members[r].comm->close(members[r].comm);
+    }
+    mem_free(members);
+    comm_team_free(team);
+    return status;
+}
+
+/* ---- making and ending ------------------------------------------------------------------------------------------------------ */
+
+jsc_status jsc_group_make(const jsc_model *const *models, int n, jsc_group **out, jsc_error *error)
+{
+    jsc_group *group = NULL;
+    if (models == NULL || out == NULL || n < 1 || n > GROUP_MOST)
+        return status_set(error, JSC_E_ARGUMENT, "jsc_group_make: %d models, 1 to %d are wanted, or models or out is NULL", n, GROUP_MOST);
+    for (int i = 0; i < n; i++)
+        if (models[i] == NULL)
+            return status_set(error, JSC_E_ARGUMENT, "jsc_group_make: model %d is NULL", i);
+    const jsc_status status = mem_new(&group, 1, error);
+    if (status != JSC_OK)
+        return status;
+    group->size = n;
+    memcpy(group->models, models, (size_t)n * sizeof *models);
+    *out = group;
+    return JSC_OK;
+}
+
+/* "cuda:all" or "cuda:0,2" -> the numbers. */
+static jsc_status parse_devices(const char *devices, int numbers[GROUP_MOST], int *n, jsc_error *error)
+{
+    *n = 0;
+    if (strncmp(devices, "cuda:", 5) != 0)
+        return status_set(error, JSC_E_ARGUMENT, "devices \"%s\": a group is cuda:all or cuda:N,M,...", devices);
+    for (const char *s = devices + 5;; s++) {
+        char *end = NULL;
+        const long number = strtol(s, &end, 10);
+        if (end == s || s[0] < '0' || s[0] > '9' || number > 9999 || (*end != ',' && *end != '\0') || *n == GROUP_MOST)
+            return status_set(error, JSC_E_ARGUMENT, "devices \"%s\": a group is cuda:all or cuda:N,M,... of at most %d numbers", devices,
+                              GROUP_MOST);
+        for (int i = 0; i < *n; i++)
+            if (numbers[i] == (int)number)
+                return status_set(error, JSC_E_ARGUMENT, "devices \"%s\": cuda:%ld is listed twice", devices, number);
+        numbers[(*n)++] = (int)number;
+        if (*end == '\0')
+            return JSC_OK;
+        s = end;
+    }
+}
+
+static jsc_status open_member(jsc_group *group, const char *path, const jsc_open_options *options, int number, jsc_error *error)
+{
+    char name[32];
+    jsc_open_options own = *options;
+    (void)snprintf(name, sizeof name, "cuda:%d", number);
+    own.device = name;
+    if (group->size > 0)
+        own.progress = NULL;
+    const jsc_status status = jsc_model_open(path, &own, &group->own[group->size], error);
+    if (status == JSC_OK) {
+        group->models[group->size] = group->own[group->size];
+        group->size++;
+    }
+    return status;
+}
+
+/* Devices 0, 1, ... up to the first that there is not. */
+static jsc_status open_all(jsc_group *group, const char *path, const jsc_open_options *options, jsc_error *error)
+{
+    for (int number = 0; number < GROUP_MOST; number++) {
+        jsc_error absent = {.status = JSC_OK, .text = ""};
+        const jsc_status status = open_member(group, path, options, number, &absent);
+        if (status == JSC_E_DEVICE && number > 0)
+            return JSC_OK;
+        if (status != JSC_OK)
+            return status_set(error, status, "%s", absent.text);
+    }
+    return JSC_OK;
+}
+
+jsc_status jsc_group_open(const char *path, const char *devices, const jsc_open_options *given, jsc_group **out, jsc_error *error)
+{
+    static const jsc_open_options defaults = JSC_OPEN_OPTIONS_INIT;
+    const jsc_open_options *options = given != NULL ? given : &defaults;
+    jsc_status status = JSC_OK;
+    jsc_group *group = NULL;
+    int numbers[GROUP_MOST], n = 0;
+
+    if (path == NULL || devices == NULL || out == NULL || options->size != sizeof *options)
+        return status_set(error, JSC_E_ARGUMENT,
+                          "jsc_group_open: path, devices or out is NULL, or options do not begin with JSC_OPEN_OPTIONS_INIT");
+    const bool all = strcmp(devices, "cuda:all") == 0;
+    if (!all)
+        TRY(parse_devices(devices, numbers, &n, error));
+    TRY(mem_new(&group, 1, error));
+    if (all)
+        TRY(open_all(group, path, options, error));
+    for (int i = 0; i < n; i++)
+        TRY(open_member(group, path, options, numbers[i], error));
+    *out = group, group = NULL;
+done:
+    jsc_group_close(group);
+    return status;
+}
+
+int jsc_group_size(const jsc_group *group)
+{
+    return group != NULL ? group->size : 0;
+}
+
+const jsc_model *jsc_group_model(const jsc_group *group, int rank)
+{
+    return group != NULL && rank >= 0 && rank < group->size ? group->models[rank] : NULL;
+}
+
+void jsc_group_close(jsc_group *group)
+{
+    if (group == NULL)
+        return;
+    for (int i = 0; i < group->size; i++)
+        jsc_model_close(group->own[i]);
+    mem_free(group);
+}

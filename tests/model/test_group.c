@@ -1,0 +1,197 @@
+/* test_group.c: one request shared by several members gives the scores of one, and a failure of any ends all. The members are one model
+ * on the CPU or ref, asked by several threads: the same code that shares out over GPUs. */
+#include "base_internal.h"
+#include "support/random_model.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { T = 9, MOST = 7 };
+
+static const struct question {
+    const char *name;
+    jsc_scope scope;
+    jsc_fisher_mode mode;
+    int targets, layers, matrix;
+} questions[] = {
+    {"semantic", JSC_SCOPE_SEMANTIC, .layers = 1},
+    {"semantic, three targets", JSC_SCOPE_SEMANTIC, .targets = 3, .layers = 1},
+    {"temperature, matrix", JSC_SCOPE_TEMPERATURE, .matrix = 1},
+    {"fisher, exact", JSC_SCOPE_FISHER, JSC_FISHER_EXACT, .layers = 1},
+    {"fisher, exact, matrix", JSC_SCOPE_FISHER, JSC_FISHER_EXACT, .matrix = 1},
+    {"fisher, rank", JSC_SCOPE_FISHER, JSC_FISHER_RANK, .layers = 1},
+    {"fisher, adaptive", JSC_SCOPE_FISHER, JSC_FISHER_ADAPTIVE, .layers = 1},
+    {"path", JSC_SCOPE_PATH},
+    {"input-x-gradient", JSC_SCOPE_INPUT_X_GRADIENT},
+};
+enum { N_QUESTIONS = sizeof questions / sizeof *questions };
+
+static jsc_request request_of(const struct question *q)
+{
+    static const int32_t targets[3] = {3, 7, 11};
+    jsc_request r = ask(q->scope, T);
+    r.layers = q->layers, r.matrix = q->matrix, r.fisher_mode = q->mode, r.fisher_rank = 5, r.path_steps = 12;
+    if (q->targets > 0)
+        r.targets = targets, r.n_targets = (size_t)q->targets;
+    return r;
+}
+
+static jsc_group *group_of(const jsc_model *model, int n)
+{
+    const jsc_model *models[MOST];
+    jsc_group *group = NULL;
+    jsc_error error = {0};
+    for (int i = 0; i < n; i++)
+        models[i] = model;
+    cr_assert(jsc_group_make(models, n, &group, &error) == JSC_OK, "%s", error.text);
+    cr_assert(jsc_group_size(group) == n && jsc_group_model(group, n - 1) == model && jsc_group_model(group, n) == NULL);
+    return group;
+}
+
+static double difference(const double *a, const double *b, size_t n)
+{
+    double largest = 0.0, error = 0.0;
+    for (size_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs(b[i]));
+    for (size_t i = 0; i < n; i++) {
+        const double e = fabs(a[i] - b[i]) / largest;
+        if (!(e <= error))
+            error = e;
+    }
+    return error;
+}
+
+static void compare(const char *what, const jsc_attribution *got, const jsc_attribution *want, double tolerance)
+{
+    const size_t n = want->n_scores * want->n_tokens, L = (size_t)want->n_layers;
+    cr_assert(got->n_scores == want->n_scores && got->n_tokens == want->n_tokens && (got->layers == NULL) == (want->layers == NULL) &&
+              (got->matrix == NULL) == (want->matrix == NULL));
+    cr_expect(difference(got->scores, want->scores, n) <= tolerance, "%s: %g", what, difference(got->scores, want->scores, n));
+    if (want->layers != NULL)
+        cr_expect(difference(got->layers, want->layers, n * L) <= tolerance, "%s: layers", what);
+    if (want->matrix != NULL)
+        cr_expect(difference(got->matrix, want->matrix, want->n_tokens * want->n_tokens) <= tolerance, "%s: matrix", what);
+}
+
+/* Any number of members, also more than right-hand sides; chunks of any size. */
+static void check_members(const char *device, double tolerance)
+{
+    jsc_model *model = random_model(&tiny_sizes, device);
+    jsc_error error = {0};
+    for (int q = 0; q < N_QUESTIONS; q++) {
+        jsc_request r = request_of(&questions[q]);
+        jsc_attribution *want = answer(model, &r);
+        for (int n = 1; n <= MOST; n++)
+            for (int chunk = 0; chunk <= 4; chunk += 2) {
+                jsc_group *group = group_of(model, n);
+                jsc_attribution *got = NULL, *again = NULL;
+                char what[96];
+                r.chunk = chunk;
+                snprintf(what, sizeof what, "%s: %s, %d members, chunks of %d", device, questions[q].name, n, chunk);
+                cr_assert(jsc_group_attribute(group, &r, &got, &error) == JSC_OK, "%s: %s", what, error.text);
+                compare(what, got, want, tolerance);
+                cr_assert(jsc_group_attribute(group, &r, &again, &error) == JSC_OK);
+                cr_expect(memcmp(got->scores, again->scores, got->n_scores * got->n_tokens * sizeof(double)) == 0, "%s: other bits", what);
+                jsc_attribution_free(got), jsc_attribution_free(again);
+                jsc_group_close(group);
+            }
+        jsc_attribution_free(want);
+    }
+    jsc_model_close(model);
+}
+
+Test(group, case_54_any_number_of_members_gives_the_scores_of_one, .timeout = 300)
+{
+    check_members("ref", 1e-13);
+    check_members("cpu", 1e-6);
+}
+
+static int stop(void *user, const char *stage, double done, double total)
+{
+    int *calls = user;
+    (void)stage, (void)total;
+    return done > 0.0 && ++*calls > 1;
+}
+
+Test(group, progress_is_the_firsts_and_stops_all)
+{
+    jsc_model *model = random_model(&tiny_sizes, "ref");
+    jsc_group *group = group_of(model, 3);
+    jsc_attribution *a = NULL;
+    jsc_error error = {0};
+    int calls = 0;
+    jsc_request r = ask(JSC_SCOPE_FISHER, T);
+    r.fisher_mode = JSC_FISHER_EXACT, r.chunk = 1, r.progress = stop, r.progress_user = &calls;
+    cr_expect(eq(int, (int)jsc_group_attribute(group, &r, &a, &error), JSC_E_CANCELLED));
+    cr_expect(strncmp(error.text, "rank 0: ", 8) == 0 && a == NULL, "%s", error.text);
+    jsc_group_close(group), jsc_model_close(model);
+}
+
+Test(group, case_53_members_that_differ_are_told_apart)
+{
+    struct random_sizes other = tiny_sizes;
+    jsc_error error = {0};
+    jsc_group *group = NULL;
+    jsc_attribution *a = NULL;
+    const jsc_request r = ask(JSC_SCOPE_TEMPERATURE, T);
+    other.f = 28;
+    jsc_model *models[3] = {random_model(&tiny_sizes, "ref"), random_model(&other, "ref"), random_model(&tiny_sizes, "cpu")};
+    for (int i = 1; i < 3; i++) {
+        const jsc_model *pair[2] = {models[0], models[i]};
+        cr_assert(jsc_group_make(pair, 2, &group, &error) == JSC_OK);
+        cr_expect(eq(int, (int)jsc_group_attribute(group, &r, &a, &error), JSC_E_ARGUMENT));
+        cr_expect(strstr(error.text, i == 1 ? "one model is wanted" : "ranks of one kind are wanted") != NULL && a == NULL, "%s",
+                  error.text);
+        jsc_group_close(group);
+    }
+    for (int i = 0; i < 3; i++)
+        jsc_model_close(models[i]);
+}
+
+Test(group, bad_requests_and_lists_are_refused)
+{
+    jsc_model *model = random_model(&tiny_sizes, "ref");
+    jsc_group *group = group_of(model, 2), *none = NULL;
+    jsc_error error = {0};
+    jsc_attribution *a = NULL;
+    jsc_request r = ask(JSC_SCOPE_SEMANTIC, T);
+    static const char *const lists[] = {"cuda", "cuda:", "cuda:0,", "cuda:0,0", "cuda:-1", "cuda:0;1", "cpu", "cuda:all,1", "cuda:99999"};
+    r.position = 99;
+    cr_expect(eq(int, (int)jsc_group_attribute(group, &r, &a, &error), JSC_E_ARGUMENT));
+    cr_expect(strstr(error.text, "position 99 is outside") != NULL && a == NULL, "%s", error.text);
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        cr_expect(eq(int, (int)jsc_group_open("x", lists[i], NULL, &none, &error), JSC_E_ARGUMENT), "%s", lists[i]);
+        cr_expect(strstr(error.text, lists[i]) != NULL && none == NULL, "%s", error.text);
+    }
+    const jsc_model *models[2] = {model, NULL};
+    cr_expect(eq(int, (int)jsc_group_make(models, 2, &none, &error), JSC_E_ARGUMENT));
+    cr_expect(eq(int, (int)jsc_group_make(models, 0, &none, &error), JSC_E_ARGUMENT));
+    jsc_group_close(NULL);
+    jsc_group_close(group), jsc_model_close(model);
+}
+
+/* Whichever member's allocation fails, all end, with one line, and nothing is lost. */
+Test(group, every_allocation_may_fail, .timeout = 300)
+{
+    jsc_model *model = random_model(&tiny_sizes, "ref");
+    jsc_group *group = group_of(model, 3);
+    const jsc_request r = request_of(&questions[3]);
+    const size_t before = mem_live_bytes();
+    for (long k = 1;; k++) {
+        jsc_error error = {0};
+        jsc_attribution *a = NULL;
+        mem_fail_at(k, false);
+        const jsc_status status = jsc_group_attribute(group, &r, &a, &error);
+        mem_fail_at(0, false);
+        jsc_attribution_free(a);
+        cr_assert(mem_live_bytes() == before, "allocation %ld leaks", k);
+        if (status == JSC_OK)
+            break;
+        cr_assert(status == JSC_E_MEMORY && k < 1000, "allocation %ld: %s", k, error.text);
+    }
+    jsc_group_close(group), jsc_model_close(model);
+}
