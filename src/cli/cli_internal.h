@@ -116,14 +116,17 @@ int wanted_resolve(const struct arguments *args, const jsc_model *model, struct 
 void wanted_free(struct wanted *wanted);
 /* Device, precision, threads, log and progress. */
 bool open_options_parse(const struct arguments *args, jsc_open_options *out);
-/* The model of the command with these options. */
+/* The model of the command with these options; of a list of devices, on the first. */
 int model_open(const struct arguments *args, jsc_open_options *options, jsc_model **out);
+/* --device names several: "cuda:all" or "cuda:0,2". */
+bool devices_many(const jsc_open_options *options);
+int group_open(const struct arguments *args, jsc_open_options *options, jsc_group **out);
 
 /* ---- terminal (terminal.c, progress.c) ------------------------------------------------------------------------------------------ */
 
 /* One line on stderr, "jscopes: ..."; returns status. */
 int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The line of a library error; a bad argument is bad usage. */
+/* The line of a library error; returns EXIT_FAILED. */
 int fail_library(const jsc_error *error);
 /* Options of text for where it goes; false after a message. */
 bool report_options_parse(const struct arguments *args, jsc_report_options *out);

@@ -280,9 +280,28 @@ bool open_options_parse(const struct arguments *args, jsc_open_options *out)
     return true;
 }
 
+bool devices_many(const jsc_open_options *options)
+{
+    const char *device = options->device;
+    return device != NULL && strncmp(device, "cuda:", 5) == 0 && (strcmp(device, "cuda:all") == 0 || strchr(device, ',') != NULL);
+}
+
+int group_open(const struct arguments *args, jsc_open_options *options, jsc_group **out)
+{
+    jsc_error error;
+    progress_start();
+    return jsc_group_open(args->model, options->device, options, out, &error) == JSC_OK ? EXIT_DONE : fail_library(&error);
+}
+
 int model_open(const struct arguments *args, jsc_open_options *options, jsc_model **out)
 {
     jsc_error error;
+    char first[24];
+    if (devices_many(options)) {
+        const char *list = options->device;
+        (void)snprintf(first, sizeof first, "%.*s", (int)strcspn(list, ","), strcmp(list, "cuda:all") == 0 ? "cuda:0" : list);
+        options->device = first;
+    }
     progress_start();
     return jsc_model_open(args->model, options, out, &error) == JSC_OK ? EXIT_DONE : fail_library(&error);
 }

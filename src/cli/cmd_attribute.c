@@ -38,9 +38,21 @@ static int write_report(const struct arguments *args, const jsc_attribution *a, 
     return status == JSC_OK || (status == JSC_E_FILE && ferror(stdout)) ? EXIT_DONE : fail_library(&error);
 }
 
-static int attribute(const struct arguments *args, const jsc_model *model, struct wanted *wanted, const char *format,
+/* What answers: one model, or those of a group. */
+struct answering {
+    jsc_model *model;
+    jsc_group *group; /* NULL: the model alone */
+};
+
+static jsc_status ask(const struct answering *who, const jsc_request *request, jsc_attribution **out, jsc_error *error)
+{
+    return who->group != NULL ? jsc_group_attribute(who->group, request, out, error) : jsc_attribute(who->model, request, out, error);
+}
+
+static int attribute(const struct arguments *args, const struct answering *who, struct wanted *wanted, const char *format,
                      const jsc_report_options *options)
 {
+    const jsc_model *model = who->group != NULL ? jsc_group_model(who->group, 0) : who->model;
     struct prompt prompt = {NULL, 0, NULL, NULL};
     jsc_attribution *a = NULL;
     jsc_error error;
@@ -51,7 +63,7 @@ static int attribute(const struct arguments *args, const jsc_model *model, struc
     if (status == EXIT_DONE) {
         wanted->request.ids = prompt.ids;
         wanted->request.n_ids = prompt.n;
-        status = jsc_attribute(model, &wanted->request, &a, &error) == JSC_OK ? EXIT_DONE : fail_library(&error);
+        status = ask(who, &wanted->request, &a, &error) == JSC_OK ? EXIT_DONE : fail_library(&error);
     }
     for (int i = 0; prompt.tokens != NULL && i < prompt.tokens->n_warnings; i++)
         log_line(NULL, 0, prompt.tokens->warnings[i]);
@@ -71,17 +83,18 @@ int cmd_attribute(const struct arguments *args)
 {
     jsc_report_options report = JSC_REPORT_OPTIONS_INIT;
     struct wanted wanted = {.targets = NULL};
+    struct answering who = {NULL, NULL};
     jsc_open_options options;
-    jsc_model *model = NULL;
     const char *format = format_parse(args);
     int status = EXIT_USAGE;
     if (format != NULL && report_options_parse(args, &report) && open_options_parse(args, &options))
         status = wanted_parse(args, &wanted);
     if (status == EXIT_DONE)
-        status = model_open(args, &options, &model);
+        status = devices_many(&options) ? group_open(args, &options, &who.group) : model_open(args, &options, &who.model);
     if (status == EXIT_DONE)
-        status = attribute(args, model, &wanted, format, &report);
-    jsc_model_close(model);
+        status = attribute(args, &who, &wanted, format, &report);
+    jsc_group_close(who.group);
+    jsc_model_close(who.model);
     wanted_free(&wanted);
     return status;
 }

@@ -56,6 +56,13 @@ class Families(Case):
         self.bad(2, "info", says="which model?")
 
 
+class Devices(Case):
+    def test_lists(self):
+        for command in ("attribute",):
+            self.bad(1, command, TINY, "--ids", "1,2", "--device", "cuda:0,0", says="cuda:0 is listed twice")
+            self.bad(1, command, TINY, "--ids", "1,2", "--device", "cuda:0,x", says=["cuda:0,x", "cuda:all or cuda:N,M"])
+
+
 class Usage(Case):
     def test_unknown_command(self):
         self.bad(2, "atribute", says="did you mean attribute?")
