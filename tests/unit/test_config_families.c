@@ -7,23 +7,30 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A decoder of 6 blocks with the extra fields of text, read by the rules of a family. */
+/* A decoder of 6 blocks, with the fields of text beside or instead of its own, read by the rules of a family. */
 static jsc_status read_as(const char *family, const char *extra, struct config *out, jsc_error *error)
 {
     static const char *const sizes =
         "\"hidden_size\":32,\"intermediate_size\":48,\"num_hidden_layers\":6,\"num_attention_heads\":4,\"num_key_value_heads\":2,"
         "\"head_dim\":8,\"vocab_size\":100,\"max_position_embeddings\":64,\"n_embd\":32,\"n_layer\":6,\"n_head\":4,\"n_positions\":64,"
         "\"ffn_dim\":48";
-    struct strbuf s = {0};
-    json_t *root = NULL;
+    struct strbuf own = {0}, more = {0};
+    json_t *root = NULL, *fields = NULL;
     const struct family *f = family_find(family, false);
     cr_assert(f != NULL, "no family %s", family);
-    strbuf_printf(&s, "{\"model_type\":\"%s\",%s%s%s}", family, sizes, extra[0] != '\0' ? "," : "", extra);
-    jsc_status status = json_parse("config.json", s.text, s.n, &root, error);
+    strbuf_printf(&own, "{\"model_type\":\"%s\",%s}", family, sizes);
+    strbuf_printf(&more, "{%s}", extra);
+    jsc_status status = json_parse("config.json", own.text, own.n, &root, error);
     if (status == JSC_OK)
+        status = json_parse("extra", more.text, more.n, &fields, error);
+    if (status == JSC_OK) {
+        (void)json_object_update(root, fields);
         status = config_from_json("config.json", root, &f->rules, out, error);
+    }
     json_decref(root);
-    strbuf_free(&s);
+    json_decref(fields);
+    strbuf_free(&own);
+    strbuf_free(&more);
     return status;
 }
 
@@ -209,6 +216,131 @@ Test(config_families, other_spellings_and_defaults)
         const int64_t K = r->absent_K < 0 ? 4 : r->absent_K, h = r->absent_h < 0 ? 8 : r->absent_h;
         cr_expect(K == absent[i].K && h == absent[i].h, "%s", absent[i].family);
     }
+}
+
+/* Heads share no keys in these families, whatever a file says: rows of theirs are moved by that. */
+Test(config_families, no_shared_keys_where_the_family_has_none)
+{
+    static const char *const names[] = {"gpt2", "gpt_neox", "opt"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct config c = ACCEPT(names[i], "\"num_key_value_heads\":1");
+        cr_expect(c.H == 4 && c.K == 4, "%s: %d", names[i], (int)c.K);
+    }
+    struct config c = ACCEPT("phi", "\"num_key_value_heads\":1");
+    cr_expect(c.K == 1);
+}
+
+static void refuse_root(int line, const char *text, const char *words)
+{
+    char family[48] = "";
+    json_t *root = NULL;
+    jsc_error error = {0};
+    cr_assert(json_parse("config.json", text, strlen(text), &root, &error) == JSC_OK, "line %d", line);
+    expect_refusal_at(line, config_family_json("config.json", root, family, sizeof family, &error), JSC_E_UNSUPPORTED, &error, words);
+    json_decref(root);
+}
+
+Test(config_families, what_reads_more_than_text)
+{
+    char family[48] = "";
+    jsc_error error = {0};
+    json_t *root = json_pack("{s:s, s:{s:s}, s:[s]}", "model_type", "mistral3", "text_config", "model_type", "mistral", "architectures",
+                             "Mistral3ForConditionalGeneration");
+    cr_expect(config_family_json("c", root, family, sizeof family, &error) == JSC_OK && strcmp(family, "mistral") == 0, "%s", error.text);
+    json_decref(root);
+    refuse_root(__LINE__,
+                "{\"model_type\":\"paligemma\",\"text_config\":{\"model_type\":\"gemma2\"},"
+                "\"architectures\":[\"PaliGemmaForConditionalGeneration\"]}",
+                "\"paligemma\" around a text_config|gemma3");
+    refuse_root(__LINE__, "{\"text_config\":{\"model_type\":\"llama\"}}", "\"\" around a text_config");
+    refuse_root(__LINE__, "{\"model_type\":\"qwen2_vl\",\"architectures\":[\"Qwen2VLForConditionalGeneration\"]}",
+                "Qwen2VLForConditionalGeneration reads more than the text");
+    UNSUPPORTED("qwen2", "\"rope_scaling\":{\"type\":\"default\",\"mrope_section\":[1,1,2]}", "rope_scaling|mrope_section");
+    struct config c = ACCEPT("qwen2", "\"rope_scaling\":{\"type\":\"default\",\"mrope_section\":null}");
+    config_free(&c);
+}
+
+/* model_type of relatives that compute something else: none may be taken for a family of the table. */
+Test(config_families, relatives_are_other_families)
+{
+    static const char *const others[] = {
+        "phi3small",         "phimoe",       "phi4mm",  "mixtral", "qwen2_moe",  "qwen3_moe",      "qwen3_next",
+        "gemma3n",           "gemma3n_text", "olmo",    "olmo3",   "granitemoe", "stablelm_epoch", "gpt_bigcode",
+        "gpt_neox_japanese", "gptj",         "cohere2", "glm",     "chatglm",    "falcon",         "llama4",
+        "llama4_text",       "ministral",    "bloom",   "mpt",     "starcoder"};
+    static const char *const archs[] = {"falcon",  "clip", "gemma3n", "qwen2moe",  "qwen3moe",
+                                        "qwen2vl", "olmo", "cohere2", "starcoder", "llama4"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        cr_expect(family_find(others[i], false) == NULL, "%s", others[i]);
+    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++)
+        cr_expect(family_find(archs[i], true) == NULL, "%s", archs[i]);
+}
+
+/* A StableLM file of H heads of h components with one more key. */
+static jsc_status read_stablelm(uint32_t h, const char *name, uint32_t value, struct config *out, jsc_error *error)
+{
+    static const char *const keys[] = {"stablelm.block_count", "stablelm.context_length", "stablelm.feed_forward_length",
+                                       "stablelm.attention.head_count"};
+    char folder[128];
+    struct strbuf s = {0};
+    struct gguf *g = NULL;
+    tiny_folder(folder);
+    gguf_begin(&s, 3, 1, 7);
+    gguf_string(&s, "general.architecture", "stablelm");
+    gguf_u32(&s, "stablelm.embedding_length", 2 * h);
+    for (size_t i = 0; i < 4; i++)
+        gguf_u32(&s, keys[i], 2);
+    gguf_u32(&s, name, value);
+    gguf_tensor(&s, "token_embd.weight", 2, (uint64_t[]){2, 2}, 0, 0);
+    gguf_pad(&s, 32);
+    gguf_put(&s, (float[4]){0}, sizeof(float[4]));
+    tiny_write(tiny_path(folder, "x.gguf"), s.text, s.n);
+    jsc_status status = gguf_open(tiny_path(folder, "x.gguf"), &g, error);
+    if (status == JSC_OK)
+        status = config_from_gguf(g, &family_find("stablelm", true)->rules, out, error);
+    gguf_close(g);
+    strbuf_free(&s);
+    tiny_remove(folder);
+    return status;
+}
+
+Test(config_families, gguf_counts)
+{
+    struct config c = {0};
+    jsc_error error = {0};
+    for (uint32_t h = 44; h <= 56; h++) /* 30 / 44 * 44 is less than 30 in floating point */
+        for (uint32_t rotated = 2; rotated <= h; rotated += 2) {
+            cr_assert(read_stablelm(h, "stablelm.rope.dimension_count", rotated, &c, &error) == JSC_OK, "%s", error.text);
+            cr_expect(c.h == h && c.rotated == rotated, "%u of %u: %d", rotated, h, (int)c.rotated);
+        }
+    expect_refusal(read_stablelm(8, "stablelm.rope.dimension_count", 10, &c, &error), JSC_E_FORMAT, &error, "rope.dimension_count is 10|8");
+    expect_refusal(read_stablelm(8, "stablelm.expert_count", 8, &c, &error), JSC_E_UNSUPPORTED, &error,
+                   "stablelm.expert_count is 8|mixtures of experts");
+    cr_expect(read_stablelm(8, "stablelm.expert_count", 0, &c, &error) == JSC_OK && c.rotated == 8, "%s", error.text);
+}
+
+/* Configs as published: each a spelling that once mattered. */
+Test(config_families, published_spellings)
+{
+    struct config c = ACCEPT("llama", "\"head_dim\":null,\"pretraining_tp\":1,\"rope_scaling\":null,\"rope_theta\":500000");
+    cr_expect(c.h == 8 && c.rope_theta == 5e5 && c.scaling == ROPE_NONE && c.n_warnings == 0);
+    REFUSE("llama", "\"num_hidden_layers\":null", "num_hidden_layers is absent");
+    c = ACCEPT("mistral", "\"head_dim\":16,\"sliding_window\":null,\"rope_theta\":1000000.0"); /* Nemo */
+    cr_expect(c.h == 16 && c.window == 0 && c.rope_theta == 1e6);
+    c = ACCEPT("phi3", /* Phi-4-mini: 3 of 4 pairs rotate, a factor for each */
+               "\"partial_rotary_factor\":0.75,\"original_max_position_embeddings\":16,\"rope_scaling\":{\"type\":\"longrope\","
+               "\"short_factor\":[1,1,1],\"long_factor\":[1,2,3]}");
+    cr_expect(c.rotated == 6 && c.n_factors == 3 && c.factor == 4);
+    config_free(&c);
+    c = ACCEPT("gpt2", "\"n_positions\":null,\"n_ctx\":1024,\"n_inner\":null");
+    cr_expect(c.max_position == 1024 && c.f == 128);
+    c = ACCEPT("gpt_neox", "\"hidden_act\":\"gelu_fast\",\"rotary_pct\":0.25,\"rotary_emb_base\":10000"); /* 20B */
+    cr_expect(c.rotated == 2 && strcmp(c.activation, "gelu_fast") == 0);
+    c = ACCEPT("opt", "\"activation_function\":\"gelu\",\"enable_bias\":false,\"layer_norm_elementwise_affine\":false," /* Galactica */
+                      "\"do_layer_norm_before\":true,\"_remove_final_layer_norm\":false,\"word_embed_proj_dim\":32");
+    cr_expect(c.qkv_bias == false && !c.mlp_bias && !c.norm_weights && c.final_norm && strcmp(c.activation, "gelu") == 0);
+    c = ACCEPT("stablelm", "\"use_qkv_bias\":false,\"use_parallel_residual\":false,\"partial_rotary_factor\":0.25"); /* Zephyr 3B */
+    cr_expect(c.layout == LAYOUT_SEQUENTIAL && c.rotated == 2 && !c.qkv_bias);
 }
 
 Test(config_families, every_family_is_whole)

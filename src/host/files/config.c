@@ -47,6 +47,20 @@ static const json_t *text_part(const json_t *root)
     return json_is_object(text) && json_is_string(json_object_get(text, "model_type")) ? text : root;
 }
 
+/* Pictures go into these, and yet their text part alone is the family's own model; in others (PaliGemma) it attends or rotates otherwise. */
+static jsc_status check_outer(const char *path, const json_t *root, jsc_error *error)
+{
+    static const char *const plain[] = {"gemma3", "mistral3", "llava", "llava_next", "llava_onevision"};
+    const char *outer = json_string_value(json_object_get(root, "model_type"));
+    for (size_t i = 0; outer != NULL && i < sizeof plain / sizeof plain[0]; i++)
+        if (strcmp(plain[i], outer) == 0)
+            return JSC_OK;
+    return status_set(error, JSC_E_UNSUPPORTED,
+                      "%s: model_type \"%.60s\" around a text_config is not implemented; the text part is read of gemma3, mistral3, llava, "
+                      "llava_next, llava_onevision",
+                      path, outer != NULL ? outer : "");
+}
+
 /* Only models with a language-model head predict tokens. */
 static jsc_status check_architecture(const char *path, const json_t *root, jsc_error *error)
 {
@@ -56,8 +70,12 @@ static jsc_status check_architecture(const char *path, const json_t *root, jsc_e
     const char *name = json_string_value(json_array_get(list, 0));
     if (name == NULL)
         return status_set(error, JSC_E_FORMAT, "%s: architectures is not a list of names", path);
-    const bool both = text_part(root) != root && ends_with(name, "ForConditionalGeneration");
-    if (!both && !ends_with(name, "ForCausalLM") && !ends_with(name, "LMHeadModel"))
+    const bool more = ends_with(name, "ForConditionalGeneration");
+    if (more && text_part(root) == root)
+        return status_set(error, JSC_E_UNSUPPORTED,
+                          "%s: architecture %s reads more than the text before a token; only ...ForCausalLM and ...LMHeadModel are read",
+                          path, name);
+    if (!more && !ends_with(name, "ForCausalLM") && !ends_with(name, "LMHeadModel"))
         return status_set(error, JSC_E_UNSUPPORTED,
                           "%s: architecture %s has no language-model head; only ...ForCausalLM and ...LMHeadModel are read", path, name);
     return JSC_OK;
@@ -74,6 +92,8 @@ jsc_status config_family_json(const char *path, const json_t *root, char *out, s
         FAIL(JSC_E_FORMAT, "%s: model_type is absent, so the model's family is unknown", path);
     if (name[0] == '\0' || strlen(name) >= capacity)
         FAIL(JSC_E_UNSUPPORTED, "%s: model_type \"%.80s\" is not implemented", path, name);
+    if (text_part(root) != root)
+        TRY(check_outer(path, root, error));
     TRY(check_architecture(path, root, error));
     (void)snprintf(out, capacity, "%s", name);
 done:
@@ -110,8 +130,9 @@ static jsc_status read_sizes(const char *path, const json_t *root, const struct 
         TRY(json_get_int(path, root, "word_embed_proj_dim", 1, WIDTH_MAX, &c->embed_width, NULL, error));
     /* null means as many as query heads; absent means the family's default */
     const bool null_K = json_is_null(json_object_get(root, "num_key_value_heads"));
-    c->K = null_K || rules->absent_K < 0 ? c->H : rules->absent_K;
-    TRY(json_get_int(path, root, "num_key_value_heads", 1, HEADS_MAX, &c->K, &c->K_present, error));
+    c->K = null_K || rules->absent_K <= 0 ? c->H : rules->absent_K;
+    if (rules->absent_K != 0)
+        TRY(json_get_int(path, root, "num_key_value_heads", 1, HEADS_MAX, &c->K, &c->K_present, error));
     c->h = rules->absent_h < 0 ? 0 : rules->absent_h;
     TRY(json_get_int(path, root, "head_dim", 1, HEAD_MAX, &c->h, &c->h_present, error));
 done:
@@ -170,9 +191,13 @@ jsc_status config_check(const char *path, struct config *c, jsc_error *error)
                  c->d, c->H);
         c->h = c->d / c->H;
     }
-    const int64_t rotated = (int64_t)((double)c->h * c->partial_rotary);
-    if (!config_rotates(c))
+    if (!config_rotates(c)) {
+        c->rotated = 0;
         goto done;
+    }
+    if (c->rotated == 0)
+        c->rotated = (int64_t)((double)c->h * c->partial_rotary); /* cut off, as transformers does */
+    const int64_t rotated = c->rotated;
     if (rotated < 2 || rotated % 2 != 0)
         FAIL(JSC_E_FORMAT, "%s: %" PRId64 " rotary components of a head of %" PRId64 ", an even number from 2 is wanted", path, rotated,
              c->h);

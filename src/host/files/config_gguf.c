@@ -80,9 +80,13 @@ static jsc_status read_sizes(struct keys *k, struct config *c, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     bool present = false;
-    int64_t value_length = 0;
+    int64_t value_length = 0, experts = 0;
     TRY(required(k, "block_count", LAYERS_MAX, &c->n_layers, error));
     k->n_layers = c->n_layers;
+    TRY(gguf_get_int(k->g, key(k, "expert_count"), 0, INT32_MAX, &experts, NULL, error));
+    if (experts > 0) /* Mixtral's architecture is "llama" too */
+        FAIL(JSC_E_UNSUPPORTED, "%s: %s is %" PRId64 ": mixtures of experts are not implemented, give a dense model", k->g->path, k->name,
+             experts);
     TRY(required(k, "embedding_length", WIDTH_MAX, &c->d, error));
     TRY(required(k, "context_length", POSITION_MAX, &c->max_position, error));
     TRY(per_layer(k, "feed_forward_length", MLP_MAX, &c->f, &present, error));

@@ -190,8 +190,8 @@ done:
     return status;
 }
 
-/* Fields that no type has: a detail that jscopes does not know must not vanish silently. */
-static jsc_status warn_unknown(struct rope *r, jsc_error *error)
+/* Fields that no type has: a detail that jscopes does not know must not vanish silently, and one that changes the rotation is refused. */
+static jsc_status check_unknown(struct rope *r, jsc_error *error)
 {
     static const char *const known[] = {"rope_theta",
                                         "rope_type",
@@ -219,6 +219,9 @@ static jsc_status warn_unknown(struct rope *r, jsc_error *error)
         size_t i = 0;
         while (i < sizeof known / sizeof known[0] && strcmp(key, known[i]) != 0)
             i++;
+        if (strcmp(key, "mrope_section") == 0 && !json_is_null(value))
+            FAIL(JSC_E_UNSUPPORTED, "%s: mrope_section (positions in pictures) is not implemented: give a checkpoint that reads text only",
+                 r->where);
         if (json_is_object(value))
             FAIL(JSC_E_UNSUPPORTED, "%s: settings by kind of layer (%.60s) are not implemented for model_type %s", r->where, key,
                  r->c->family);
@@ -296,7 +299,7 @@ jsc_status config_rope_json(const char *path, const json_t *root, const struct c
     TRY(json_get_double(path, root, "partial_rotary_factor", POSITIVE_MIN, 1.0, &out->partial_rotary, NULL, error));
     TRY(json_get_double(path, root, "rotary_pct", POSITIVE_MIN, 1.0, &out->partial_rotary, NULL, error)); /* GPT-NeoX's word */
     if (r.dict != NULL) {
-        TRY(warn_unknown(&r, error));
+        TRY(check_unknown(&r, error));
         TRY(json_get_double(r.where, r.dict, "partial_rotary_factor", POSITIVE_MIN, 1.0, &out->partial_rotary, NULL, error));
     }
     TRY(read_theta(&r, rules->rope_theta, error));

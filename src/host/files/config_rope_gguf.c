@@ -142,7 +142,6 @@ done:
 jsc_status config_rope_gguf(const struct gguf *gguf, const struct config_rules *rules, struct config *c, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    int64_t rotated = 0;
     bool present = false;
     struct keys keys = {.g = gguf, .c = c}, *k = &keys;
     if (!config_rotates(c))
@@ -152,12 +151,13 @@ jsc_status config_rope_gguf(const struct gguf *gguf, const struct config_rules *
     TRY(gguf_get_double(gguf, key(k, "rope.freq_base"), THETA_MIN, THETA_MAX, &c->rope_theta, NULL, error));
     if (rules->traits & TRAIT_LOCAL_ROPE)
         TRY(gguf_get_double(gguf, key(k, "rope.freq_base_swa"), THETA_MIN, THETA_MAX, &c->local_theta, NULL, error));
-    TRY(gguf_get_int(gguf, key(k, "rope.dimension_count"), 1, HEAD_MAX, &rotated, &present, error));
-    if (present && strcmp(c->family, "llama") == 0 && rotated != c->h)
-        FAIL(JSC_E_FORMAT, "%s: %s is %" PRId64 ", the head size is %" PRId64 ": they must be equal", gguf->path, k->name, rotated, c->h);
-    if (present && rotated > c->h)
-        FAIL(JSC_E_FORMAT, "%s: %s is %" PRId64 ", more than the head size %" PRId64, gguf->path, k->name, rotated, c->h);
-    c->partial_rotary = present ? (double)rotated / (double)c->h : 1.0;
+    TRY(gguf_get_int(gguf, key(k, "rope.dimension_count"), 1, HEAD_MAX, &c->rotated, &present, error));
+    if (present && strcmp(c->family, "llama") == 0 && c->rotated != c->h)
+        FAIL(JSC_E_FORMAT, "%s: %s is %" PRId64 ", the head size is %" PRId64 ": they must be equal", gguf->path, k->name, c->rotated,
+             c->h);
+    if (present && c->rotated > c->h)
+        FAIL(JSC_E_FORMAT, "%s: %s is %" PRId64 ", more than the head size %" PRId64, gguf->path, k->name, c->rotated, c->h);
+    c->partial_rotary = 1.0; /* where the file does not count them */
     TRY(read_scaling(k, c, error));
     if (gguf->tensors != NULL)
         TRY(read_factors(k, c, error));

@@ -215,6 +215,7 @@ struct config {
     double *short_factors, *long_factors; /* longrope: [n_factors] each */
     size_t n_factors;
     double partial_rotary; /* share of head components rotated, default 1 */
+    int64_t rotated;       /* so many components: GGUF counts them, else config_check; even, 0: no block has rotary embeddings */
     int64_t window;        /* of the blocks with BLOCK_WINDOW; 0: none has it */
     unsigned char blocks[LAYERS_MAX]; /* enum block_flag */
     int64_t bos_id, eos_id; /* -1: none */
@@ -255,7 +256,7 @@ struct config_rules {
     double norm_eps, rope_theta;
     int64_t max_position; /* 0: config.json must name it */
     bool tied;
-    int64_t absent_K; /* num_key_value_heads absent: -1 = n_heads */
+    int64_t absent_K; /* num_key_value_heads absent: -1 = n_heads; 0: always n_heads, the family has no such key */
     int64_t absent_h; /* head_dim absent: -1 = hidden / heads */
     int64_t absent_H, absent_vocab; /* 0: config.json must name them */
     const struct config_spelling *spelling; /* NULL: hidden_size, ... */
@@ -295,7 +296,7 @@ jsc_status config_rope_json(const char *path, const json_t *root, const struct c
 jsc_status config_warn(struct config *config, jsc_error *error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void config_start(const struct config_rules *rules, bool gguf, struct config *out); /* before any field is read */
 bool config_rotates(const struct config *config);                                    /* some block has rotary embeddings */
-jsc_status config_check(const char *path, struct config *config, jsc_error *error); /* fields against each other; fills h */
+jsc_status config_check(const char *path, struct config *config, jsc_error *error); /* fields against each other; fills h, rotated */
 /* Ranges of fields, the same in both formats. */
 #define WIDTH_MAX    (1 << 20)
 #define MLP_MAX      (1 << 24)

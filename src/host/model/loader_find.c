@@ -132,13 +132,12 @@ static jsc_status find_norm(struct loader *ld, const char *base, int layer, stru
 {
     jsc_status status = JSC_OK;
     const jsc_model *m = ld->model;
-    const struct wanted weight = {(size_t)m->d, 0, m->config.norm_weights},
-                        bias = {(size_t)m->d, 0, weight.required && m->family->norm_bias};
-    if (base == NULL)
+    const struct wanted want = {(size_t)m->d, 0, true};
+    if (base == NULL || !m->config.norm_weights) /* as transformers does: what the file may hold all the same is not used */
         return JSC_OK;
-    TRY(find_one(ld, base, layer, 0, ".weight", weight, &out->weight, error));
+    TRY(find_one(ld, base, layer, 0, ".weight", want, &out->weight, error));
     if (m->family->norm_bias)
-        TRY(find_one(ld, base, layer, 0, ".bias", bias, &out->bias, error));
+        TRY(find_one(ld, base, layer, 0, ".bias", want, &out->bias, error));
 done:
     return status;
 }
@@ -165,12 +164,12 @@ done:
     return status;
 }
 
-static bool has(const struct loader *ld, const char *base, int layer)
+static bool has(const struct loader *ld, const char *base, int layer, const char *suffix)
 {
     char name[192];
     if (base == NULL)
         return false;
-    full_name(base, layer, 0, ".weight", name, sizeof name);
+    full_name(base, layer, 0, suffix, name, sizeof name);
     return find_name(ld->set, name) != NULL;
 }
 
@@ -182,9 +181,14 @@ static jsc_status find_attention(struct loader *ld, int l, struct block_sources 
     const size_t d = (size_t)m->d, q = (size_t)m->H * (size_t)m->h, kv = (size_t)m->K * (size_t)m->h;
     const enum bias_rule qkv = bias_rule(ld, m->config.qkv_bias);
 
-    if (n->q == NULL || has(ld, n->qkv, l))
+    if (n->q == NULL || has(ld, n->qkv, l, ".weight")) {
         TRY(find_linear(ld, n->qkv, l, q + 2 * kv, d, qkv, &b->qkv, error));
-    else {
+        if (b->qkv.bias == NULL && qkv == BIAS_IF_PRESENT && has(ld, n->q, l, ".bias"))
+            FAIL(JSC_E_UNSUPPORTED,
+                 "%s: block %d has one tensor for the weights of q, k, v and three for their biases, which is not implemented: convert the "
+                 "model again",
+                 m->path, l);
+    } else {
         TRY(find_linear(ld, n->q, l, q, d, qkv, &b->q, error));
         TRY(find_linear(ld, n->k, l, kv, d, qkv, &b->k, error));
         TRY(find_linear(ld, n->v, l, kv, d, qkv, &b->v, error));

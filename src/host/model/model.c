@@ -155,9 +155,13 @@ static bool find_activation(const char *name, enum act_kind *out)
     static const struct {
         const char *name;
         enum act_kind kind;
-    } table[] = {
-        {"silu", ACT_SILU}, {"swish", ACT_SILU}, {"gelu", ACT_GELU_ERF}, {"gelu_new", ACT_GELU_TANH}, {"gelu_pytorch_tanh", ACT_GELU_TANH},
-        {"relu", ACT_RELU}};
+    } table[] = {{"silu", ACT_SILU},
+                 {"swish", ACT_SILU},
+                 {"gelu", ACT_GELU_ERF},
+                 {"gelu_new", ACT_GELU_TANH},
+                 {"gelu_pytorch_tanh", ACT_GELU_TANH},
+                 {"gelu_fast", ACT_GELU_TANH}, /* GPT-NeoX 20B's word */
+                 {"relu", ACT_RELU}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if (strcmp(table[i].name, name) == 0) {
             *out = table[i].kind;
@@ -181,7 +185,7 @@ static jsc_status set_sizes(jsc_model *m, jsc_error *error)
     m->L = (int)c->n_layers, m->d = (int)c->d, m->f = (int)c->f, m->H = (int)c->H, m->K = (int)c->K, m->h = (int)c->h, m->V = (int)c->vocab;
     if (m->K <= 0 || m->H % m->K != 0)
         return status_set(error, JSC_E_FORMAT, "%s: %d heads cannot be shared by %d key-value heads", m->path, m->H, m->K);
-    m->rot = config_rotates(c) ? (int)(m->h * c->partial_rotary) : 0; /* even: config.c has checked */
+    m->rot = (int)c->rotated;
     if (c->embed_width > c->d)
         return status_set(error, JSC_E_UNSUPPORTED, "%s: embeddings of width %d above the hidden size %d are not implemented", m->path,
                           (int)c->embed_width, m->d);
@@ -189,8 +193,8 @@ static jsc_status set_sizes(jsc_model *m, jsc_error *error)
         activation = "gelu_pytorch_tanh";
     if (!find_activation(activation, &m->act))
         return status_set(error, JSC_E_UNSUPPORTED,
-                          "%s: hidden_act \"%s\" is not implemented (silu, gelu, gelu_new, gelu_pytorch_tanh, relu are)", m->path,
-                          activation);
+                          "%s: activation \"%s\" is not implemented (silu, gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu are)",
+                          m->path, activation);
     m->attn_cap = c->attn_cap, m->final_cap = c->final_cap;
     m->embed_scale = c->embed_scale, m->logit_scale = c->logit_scale;
     m->norms = places[c->layout];
