@@ -267,6 +267,8 @@ static jsc_status take_stock(struct loader *ld, jsc_error *error)
     for (int type = 0; type < DTYPE_COUNT; type++)
         if (count[type] > 0)
             strbuf_printf(&types, "%s%s %zu", types.n > 0 ? ", " : "", dtype_info((enum dtype)type)->name, count[type]);
+    if (types.failed)
+        FAIL(JSC_E_MEMORY, "%s: no memory for the list of its element types", ld->model->path);
     TRY(mem_strdup(&ld->model->weight_types, types.text != NULL ? types.text : "", error));
     if (unused > 0)
         TRY(model_warn(ld->model, error, "%zu tensor%s of the file %s not used by this family, the first is %s", unused,
