@@ -18,6 +18,7 @@
 #define JSC_OPS_H
 
 #include "base_internal.h"
+#include "comm.h"
 
 #include <jscopes/model.h>
 
@@ -285,6 +286,10 @@ struct jsc_ops {
     /* recorded walks: both NULL where the backend records nothing */
     jsc_status (*record_begin)(struct jsc_stream *stream, const void *key, size_t bytes, bool *repeat, jsc_error *error);
     jsc_status (*record_end)(struct jsc_stream *stream, jsc_status walk, bool *again, jsc_error *error);
+    /* NULL where the backend has no way of its own. A communicator among the ranks of boot that gathers through the devices, each rank on
+     * its own; boot carries the rendezvous and failures, and stays open until *out is closed. Collective over boot: it succeeds on all
+     * ranks or on none, and where it does not, boot serves on (unless boot itself has failed). */
+    jsc_status (*comm_over)(struct jsc_device *device, struct comm *boot, struct comm **out, jsc_error *error);
 };
 
 /* ---- backends.c ------------------------------------------------------------------------------------------------------------ */
@@ -315,7 +320,7 @@ static inline uint64_t ops_interface(void)
         sizeof(struct op_norm_vjp),     sizeof(struct op_gate_vjp),      sizeof(struct op_mlp_collapse),  sizeof(struct op_attention_vjp),
         sizeof(struct op_rope_vjp),     sizeof(struct op_scatter),       sizeof(struct op_fisher_rows),   sizeof(struct op_gram),
         sizeof(struct op_fisher_apply), sizeof(struct op_probes),        sizeof(struct op_part_norm),     sizeof(struct op_norm_pull),
-        sizeof(struct op_part_norm_vjp)};
+        sizeof(struct op_part_norm_vjp), sizeof(struct comm)};
     uint64_t all = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         all = all * 1099511628211U + sizes[i];

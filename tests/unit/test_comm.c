@@ -57,12 +57,17 @@ static double run(struct rank *ranks, int n, double deadline, jsc_error *failure
     for (int i = 0; i < n; i++)
         cr_assert(comm_team_join(team, i, &ranks[i].comm, &error) == JSC_OK);
     for (int i = 0; i < n; i++)
+        cr_assert(ranks[i].comm->deadline == deadline && ranks[i].comm->check(ranks[i].comm, &error) == JSC_OK);
+    for (int i = 0; i < n; i++)
         cr_assert(pthread_create(&ranks[i].thread, NULL, work, &ranks[i]) == 0);
     for (int i = 0; i < n; i++)
         (void)pthread_join(ranks[i].thread, NULL);
     *failure = comm_team_failure(team);
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        error = (jsc_error){.status = JSC_OK, .text = ""};
+        cr_expect(ranks[i].comm->check(ranks[i].comm, &error) == failure->status && strcmp(error.text, failure->text) == 0);
         ranks[i].comm->close(ranks[i].comm);
+    }
     comm_team_free(team);
     return clock_seconds() - start;
 }

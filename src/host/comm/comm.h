@@ -9,10 +9,13 @@
 
 struct comm {
     int rank, size;
+    double deadline; /* seconds that a rank may be behind the others */
     /* all [size][bytes]: what every rank gave, in the order of ranks; the same on each. bytes must be the same on each rank. */
     jsc_status (*gather)(struct comm *comm, const void *mine, size_t bytes, void *all, jsc_error *error);
     /* This rank gives up: the others' collectives fail with its text, unless another failed first. */
     void (*fail)(struct comm *comm, const jsc_error *error);
+    /* The failure of any rank that is known here; JSC_OK: none yet. Does not wait: for who waits for something else than a gather. */
+    jsc_status (*check)(struct comm *comm, jsc_error *error);
     void (*close)(struct comm *comm);
 };
 

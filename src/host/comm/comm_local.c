@@ -122,6 +122,15 @@ static void local_fail(struct comm *comm, const jsc_error *error)
     (void)pthread_mutex_unlock(&team->lock);
 }
 
+static jsc_status local_check(struct comm *comm, jsc_error *error)
+{
+    struct comm_team *team = ((struct local *)comm)->team;
+    (void)pthread_mutex_lock(&team->lock);
+    const jsc_status status = team->failure.status != JSC_OK ? ended(team, error) : JSC_OK;
+    (void)pthread_mutex_unlock(&team->lock);
+    return status;
+}
+
 static void local_close(struct comm *comm)
 {
     mem_free(comm);
@@ -161,7 +170,13 @@ jsc_status comm_team_join(struct comm_team *team, int rank, struct comm **out, j
     if (status != JSC_OK)
         return status;
     local->team = team;
-    local->comm = (struct comm){.rank = rank, .size = team->size, .gather = local_gather, .fail = local_fail, .close = local_close};
+    local->comm = (struct comm){.rank = rank,
+                                .size = team->size,
+                                .deadline = team->deadline,
+                                .gather = local_gather,
+                                .fail = local_fail,
+                                .check = local_check,
+                                .close = local_close};
     *out = &local->comm;
     return JSC_OK;
 }
