@@ -1,6 +1,6 @@
 /* families.c: one row per model family: traits that the walks read, rules for config files, tensor names.
  *
- * To add a family: a row here and a golden file (tests/oracle/make_families.py). A new trait also changes forward.c, vjp.c and the backends.
+ * To add a family: a row here and a golden file (tests/oracle/make_families.py). A new trait also changes forward.c, vjp_*.c and the backends.
  * Sources: docs/formats.md. */
 #include "model_internal.h"
 
