@@ -100,21 +100,25 @@ typedef struct jsc_model_info {
 /** jsc_model_describe: fill info (info->size set by the caller). Costs nothing. */
 JSC_API jsc_status jsc_model_describe(const jsc_model *model, jsc_model_info *info, jsc_error *error);
 
-/** A model family that this library reads, its traits in words. Strings of other length than one line do not occur. */
+/** A model family that this library reads, its traits in words (ASCII, one line each). Needs no freeing. */
 typedef struct jsc_family_info {
     size_t size;           /**< sizeof(jsc_family_info), set by the caller (JSC_FAMILY_INFO_INIT) */
     const char *name;      /**< model_type of config.json */
     const char *gguf_name; /**< general.architecture of GGUF files; NULL: there are none */
     const char *models;    /**< well-known models of the family */
-    char norms[80];        /**< kind and place of the norms of a block */
-    char positions[80], attention[120], mlp[40], rest[80];
+    char norms[80];        /**< kind and place of the norms of a block, "RMSNorm before each half" */
+    char positions[80];    /**< "learned", or what is rotated */
+    char attention[120];   /**< windows, norms of queries and keys, soft-caps, biases; "plain": none of them */
+    char mlp[40];          /**< activation, "gated" if a second projection is multiplied in */
+    char rest[80];         /**< factors and caps outside the blocks; "": none */
 } jsc_family_info;
 #define JSC_FAMILY_INFO_INIT {sizeof(jsc_family_info), NULL, NULL, NULL, "", "", "", "", ""}
 
-/** jsc_family_count: how many there are. */
+/** jsc_family_count: how many families there are. */
 JSC_API size_t jsc_family_count(void);
 
-/** jsc_family_describe: the family number i, 0 to jsc_family_count() - 1. JSC_E_ARGUMENT: there is no such number. */
+/** jsc_family_describe: fill info (info->size set by the caller) with family number i, 0 to jsc_family_count() - 1, in the order of the table
+ * that `jscopes info --families` prints. JSC_E_ARGUMENT: there is no such number, or info was not begun. */
 JSC_API jsc_status jsc_family_describe(size_t i, jsc_family_info *info, jsc_error *error);
 
 /** How to turn text into ids. Begin with JSC_TOKENIZE_OPTIONS_INIT. */

@@ -120,9 +120,12 @@ static int put_families_text(void)
     for (int c = 0; c < COLUMNS; c++)
         printf("| %-*s ", (int)width[c], column_names[c]);
     printf("|\n");
-    for (int c = 0; c < COLUMNS; c++)
-        printf("| %.*s ", (int)width[c],
-               "------------------------------------------------------------------------------------------------");
+    for (int c = 0; c < COLUMNS; c++) {
+        printf("| ");
+        for (size_t i = 0; i < width[c]; i++)
+            printf("-");
+        printf(" ");
+    }
     printf("|\n");
     for (size_t i = 0; i < jsc_family_count(); i++) {
         (void)jsc_family_describe(i, &f, &error); /* it was described above */

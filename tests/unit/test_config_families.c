@@ -324,6 +324,7 @@ Test(config_families, published_spellings)
 {
     struct config c = ACCEPT("llama", "\"head_dim\":null,\"pretraining_tp\":1,\"rope_scaling\":null,\"rope_theta\":500000");
     cr_expect(c.h == 8 && c.rope_theta == 5e5 && c.scaling == ROPE_NONE && c.n_warnings == 0);
+    UNSUPPORTED("llama", "\"num_attention_heads\":65536,\"num_key_value_heads\":1,\"head_dim\":65536", "65536 + 2 x 1 heads of 65536");
     REFUSE("llama", "\"num_hidden_layers\":null", "num_hidden_layers is absent");
     c = ACCEPT("mistral", "\"head_dim\":16,\"sliding_window\":null,\"rope_theta\":1000000.0"); /* Nemo */
     cr_expect(c.h == 16 && c.window == 0 && c.rope_theta == 1e6);

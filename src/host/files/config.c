@@ -191,6 +191,9 @@ jsc_status config_check(const char *path, struct config *c, jsc_error *error)
                  c->d, c->H);
         c->h = c->d / c->H;
     }
+    if ((c->H + 2 * c->K) * c->h > INT32_MAX)
+        FAIL(JSC_E_UNSUPPORTED, "%s: %" PRId64 " + 2 x %" PRId64 " heads of %" PRId64 " components are more than %d", path, c->H, c->K,
+             c->h, INT32_MAX);
     if (!config_rotates(c)) {
         c->rotated = 0;
         goto done;

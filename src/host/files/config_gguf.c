@@ -6,16 +6,13 @@
 
 struct keys {
     const struct gguf *g;
-    const char *family;
-    int64_t n_layers;
+    const struct config *c;
     char name[128]; /* the key built last */
 };
 
-/* "llama.block_count" */
 static const char *key(struct keys *k, const char *tail)
 {
-    (void)snprintf(k->name, sizeof k->name, "%s.%s", k->family, tail);
-    return k->name;
+    return config_key_gguf(k->c, tail, k->name);
 }
 
 jsc_status config_family_gguf(const struct gguf *gguf, char *out, size_t capacity, jsc_error *error)
@@ -59,8 +56,8 @@ static jsc_status per_layer(struct keys *k, const char *tail, int64_t high, int6
     if (size == 0 || size > sizeof first || v->element == GGUF_STRING || v->element == GGUF_F32 || v->element == GGUF_F64 ||
         v->element == GGUF_BOOL)
         FAIL(JSC_E_FORMAT, "%s: %s is not a list of whole numbers", k->g->path, k->name);
-    if (v->count != (uint64_t)k->n_layers)
-        FAIL(JSC_E_FORMAT, "%s: %s has %" PRIu64 " numbers for %" PRId64 " blocks", k->g->path, k->name, v->count, k->n_layers);
+    if (v->count != (uint64_t)k->c->n_layers)
+        FAIL(JSC_E_FORMAT, "%s: %s has %" PRIu64 " numbers for %" PRId64 " blocks", k->g->path, k->name, v->count, k->c->n_layers);
     for (uint64_t i = 0; i < v->count; i++) {
         memcpy(&element, v->bytes + i * size, size);
         if (i == 0)
@@ -82,7 +79,6 @@ static jsc_status read_sizes(struct keys *k, struct config *c, jsc_error *error)
     bool present = false;
     int64_t value_length = 0, experts = 0;
     TRY(required(k, "block_count", LAYERS_MAX, &c->n_layers, error));
-    k->n_layers = c->n_layers;
     TRY(gguf_get_int(k->g, key(k, "expert_count"), 0, INT32_MAX, &experts, NULL, error));
     if (experts > 0) /* Mixtral's architecture is "llama" too */
         FAIL(JSC_E_UNSUPPORTED, "%s: %s is %" PRId64 ": mixtures of experts are not implemented, give a dense model", k->g->path, k->name,
@@ -106,7 +102,7 @@ static jsc_status read_sizes(struct keys *k, struct config *c, jsc_error *error)
         FAIL(JSC_E_UNSUPPORTED, "%s: %s is %" PRId64 ", keys have %" PRId64 " components: different lengths are not implemented",
              k->g->path, k->name, value_length, c->h);
     /* the vocabulary: as declared, else the rows of the embedding, else the tokens */
-    const struct tensor *embed = k->g->tensors != NULL ? tensor_find(k->g->tensors, "token_embd.weight") : NULL;
+    const struct tensor *embed = tensor_find(k->g->tensors, "token_embd.weight");
     const struct gguf_value *tokens = gguf_find(k->g, "tokenizer.ggml.tokens");
     c->vocab = embed != NULL && embed->rank == 2              ? (int64_t)embed->shape[0]
                : tokens != NULL && tokens->type == GGUF_ARRAY ? (int64_t)tokens->count
@@ -141,7 +137,7 @@ jsc_status config_from_gguf(const struct gguf *gguf, const struct config_rules *
     jsc_status status = JSC_OK;
     struct config c;
     config_start(rules, true, &c);
-    struct keys k = {.g = gguf, .family = c.family};
+    struct keys k = {.g = gguf, .c = &c};
     TRY(config_family_gguf(gguf, c.family, sizeof c.family, error));
     TRY(read_sizes(&k, &c, error));
     TRY(config_options_gguf(gguf, rules, &c, error));

@@ -168,7 +168,7 @@ jsc_status config_options_gguf(const struct gguf *g, const struct config_rules *
     TRY(gguf_get_bool(g, config_key_gguf(c, "use_parallel_residual", key), &first, NULL, error));
     if (rules->layout_flag.key != NULL)
         c->layout = first ? rules->layout : rules->layout_off;
-    c->qk_norm = g->tensors != NULL && tensor_find(g->tensors, "blk.0.attn_q_norm.weight") != NULL; /* no key says so */
+    c->qk_norm = tensor_find(g->tensors, "blk.0.attn_q_norm.weight") != NULL; /* no key says so */
     TRY(gguf_scales(g, rules, c, error));
 done:
     return status;

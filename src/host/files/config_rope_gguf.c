@@ -159,8 +159,7 @@ jsc_status config_rope_gguf(const struct gguf *gguf, const struct config_rules *
         FAIL(JSC_E_FORMAT, "%s: %s is %" PRId64 ", more than the head size %" PRId64, gguf->path, k->name, c->rotated, c->h);
     c->partial_rotary = 1.0; /* where the file does not count them */
     TRY(read_scaling(k, c, error));
-    if (gguf->tensors != NULL)
-        TRY(read_factors(k, c, error));
+    TRY(read_factors(k, c, error));
 done:
     return status;
 }

@@ -53,7 +53,7 @@ struct norm_weights {
     dptr w, b;
 };
 
-/* Where the norms of a half of a block stand (config.h, enum layout):  x' = sum(x + post(F(pre(x)))). */
+/* Where the norms of a half of a block stand (files_internal.h, enum layout):  x' = sum(x + post(F(pre(x)))). */
 struct norm_places {
     bool pre, post, sum;
     bool parallel; /* both halves read the block's input and add to the same stream */
