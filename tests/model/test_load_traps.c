@@ -44,6 +44,24 @@ Test(load_traps, norms_without_parameters)
     jsc_model_close(bare);
 }
 
+Test(load_traps, biases_that_the_config_does_not_declare)
+{
+    jsc_error error = {0};
+    jsc_model *whole = NULL, *bare = NULL;
+    cr_assert(open_changed(checkpoint_read("families/starcoder2"), &whole, &error) == JSC_OK, "%s", error.text);
+    struct checkpoint *c = checkpoint_read("families/starcoder2");
+    json_object_set_new(c->config, "use_bias", json_false());
+    cr_assert(open_changed(c, &bare, &error) == JSC_OK, "%s", error.text);
+    const uint64_t q = (uint64_t)whole->H * (uint64_t)whole->h, kv = (uint64_t)whole->K * (uint64_t)whole->h, d = (uint64_t)whole->d;
+    const uint64_t biases = (uint64_t)whole->L * (q + 2 * kv + d + (uint64_t)whole->f + d);
+    cr_expect(bare->parameters == whole->parameters - biases, "%lu, %lu", (unsigned long)bare->parameters,
+              (unsigned long)whole->parameters);
+    cr_expect(bare->n_warnings == whole->n_warnings + 1 &&
+              strstr(bare->warnings[0], "bias tensors are in the file but not declared") != NULL);
+    jsc_model_close(whole);
+    jsc_model_close(bare);
+}
+
 /* Rows of GPT-NeoX's qkv lie by head, three parts of one size: a number of key-value heads is not GPT-NeoX's. */
 Test(load_traps, gpt_neox_with_fewer_key_value_heads)
 {

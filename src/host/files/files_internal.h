@@ -219,7 +219,7 @@ struct config {
     int64_t window;        /* of the blocks with BLOCK_WINDOW; 0: none has it */
     unsigned char blocks[LAYERS_MAX]; /* enum block_flag */
     int64_t bos_id, eos_id; /* -1: none */
-    char (*warnings)[256];
+    char (*warnings)[400];
     size_t n_warnings, warnings_capacity;
 };
 

@@ -448,7 +448,7 @@ jsc_status model_load_weights(jsc_model *m, const struct tensor_set *set, struct
     struct loader ld = {.model = m, .set = set, .names = m->config.gguf ? &m->family->gguf : &m->family->hf, .progress = progress};
     struct sources sources = {0};
 
-    TRY(mem_new(&ld.used, set->n, error));
+    TRY(mem_new(&ld.use, set->n, error));
     TRY(mem_new(&sources.blocks, (size_t)m->L, error));
     TRY(loader_find(&ld, &sources, error));
     TRY(make_row_orders(&ld, error));
@@ -465,7 +465,7 @@ jsc_status model_load_weights(jsc_model *m, const struct tensor_set *set, struct
     for (int l = 0; l < m->L; l++)
         TRY(make_block(&ld, l, &sources.blocks[l], &m->blocks[l], error));
 done:
-    mem_free(ld.used);
+    mem_free(ld.use);
     mem_free(ld.q_rows);
     mem_free(ld.k_rows);
     mem_free(ld.qkv_rows);

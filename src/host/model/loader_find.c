@@ -99,7 +99,7 @@ static jsc_status find_one(struct loader *ld, const char *base, int layer, int h
         }
         return JSC_OK;
     }
-    ld->used[t - ld->set->tensors] = true;
+    ld->use[t - ld->set->tensors] = TENSOR_USED;
     return check_shape(t, &want, error);
 }
 
@@ -121,8 +121,8 @@ static jsc_status find_linear(struct loader *ld, const char *base, int layer, si
     TRY(find_one(ld, base, layer, 0, ".weight", shape, &out->weight, error));
     TRY(find_one(ld, base, layer, 0, ".bias", (struct wanted){rows, 0, rule == BIAS_ALWAYS}, &out->bias, error));
     if (rule == BIAS_NEVER && out->bias != NULL) {
-        out->bias = NULL; /* as transformers does: a parameter that the config does not declare is not used */
-        ld->n_undeclared++;
+        ld->use[out->bias - ld->set->tensors] = TENSOR_UNDECLARED; /* as in transformers: what the config does not declare is not used */
+        out->bias = NULL;
     }
 done:
     return status;
@@ -250,15 +250,17 @@ static bool may_be_ignored(const char *name)
 static jsc_status take_stock(struct loader *ld, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    size_t count[DTYPE_COUNT] = {0}, unused = 0;
+    size_t count[DTYPE_COUNT] = {0}, unused = 0, undeclared = 0;
     const char *first = NULL;
     struct strbuf types = {0};
 
     for (size_t i = 0; i < ld->set->n; i++) {
         const struct tensor *t = &ld->set->tensors[i];
-        if (ld->used[i]) {
+        if (ld->use[i] == TENSOR_USED) {
             count[t->type]++;
             ld->model->parameters += t->n_elements;
+        } else if (ld->use[i] == TENSOR_UNDECLARED) {
+            undeclared++;
         } else if (!may_be_ignored(t->name)) {
             if (unused++ == 0)
                 first = t->name;
@@ -273,9 +275,9 @@ static jsc_status take_stock(struct loader *ld, jsc_error *error)
     if (unused > 0)
         TRY(model_warn(ld->model, error, "%zu tensor%s of the file %s not used by this family, the first is %s", unused,
                        unused == 1 ? "" : "s", unused == 1 ? "is" : "are", first));
-    if (ld->n_undeclared > 0)
-        TRY(model_warn(ld->model, error, "%zu bias tensors are in the file but not declared by config.json: ignored, as transformers does",
-                       ld->n_undeclared));
+    if (undeclared > 0)
+        TRY(model_warn(ld->model, error, "%zu bias tensor%s in the file but not declared by config.json: ignored, as transformers does",
+                       undeclared, undeclared == 1 ? " is" : "s are"));
 done:
     strbuf_free(&types);
     return status;

@@ -16,14 +16,15 @@ struct sources {
     struct source embed, positions, project_in, project_out, final_norm, head;
     struct block_sources *blocks; /* [L] */
 };
+enum tensor_use { TENSOR_NOT_ASKED, TENSOR_USED, TENSOR_UNDECLARED }; /* UNDECLARED: a bias that the config does not have */
 struct loader {
     jsc_model *model;
     const struct tensor_set *set;
     const struct family_names *names;
     struct load_progress *progress;
-    bool *used;        /* [set->n] */
+    enum tensor_use *use; /* [set->n] */
     char missing[256]; /* the first few names */
-    size_t n_missing, n_undeclared;
+    size_t n_missing;
     int32_t *q_rows, *k_rows, *qkv_rows; /* stored row of each row, NULL: in order */
 };
 
