@@ -248,6 +248,16 @@ Test(config_families, what_reads_more_than_text)
                              "Mistral3ForConditionalGeneration");
     cr_expect(config_family_json("c", root, family, sizeof family, &error) == JSC_OK && strcmp(family, "mistral") == 0, "%s", error.text);
     json_decref(root);
+    for (int i = 0; i < 3; i++) { /* the head is the embedding if either part says so */
+        struct config c = {0};
+        root = json_pack("{s:s, s:b, s:{s:s, s:b, s:i, s:i, s:i, s:i, s:i}}", "model_type", "mistral3", "tie_word_embeddings", i == 1,
+                         "text_config", "model_type", "mistral", "tie_word_embeddings", i == 2, "hidden_size", 64, "intermediate_size", 8,
+                         "num_hidden_layers", 1, "num_attention_heads", 8, "vocab_size", 9);
+        cr_assert(config_from_json("c", root, &family_find("mistral", false)->rules, &c, &error) == JSC_OK, "%s", error.text);
+        cr_expect(c.tied == (i > 0), "%d", i);
+        config_free(&c);
+        json_decref(root);
+    }
     refuse_root(__LINE__,
                 "{\"model_type\":\"paligemma\",\"text_config\":{\"model_type\":\"gemma2\"},"
                 "\"architectures\":[\"PaliGemmaForConditionalGeneration\"]}",

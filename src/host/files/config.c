@@ -170,7 +170,7 @@ static jsc_status read_head(const char *path, const json_t *root, const json_t *
     TRY(json_get_bool(path, text, "tie_word_embeddings", &c->tied, &c->tied_present, error));
     TRY(read_token_id(path, text, "bos_token_id", c->vocab, &c->bos_id, error));
     TRY(read_token_id(path, text, "eos_token_id", c->vocab, &c->eos_id, error));
-    if (root != text && !c->tied_present)
+    if (root != text && !c->tied) /* either may say so: the head stands outside of the text part */
         TRY(json_get_bool(path, root, "tie_word_embeddings", &c->tied, &c->tied_present, error));
     if (root != text && c->bos_id < 0)
         TRY(read_token_id(path, root, "bos_token_id", c->vocab, &c->bos_id, error));
