@@ -71,8 +71,7 @@ Test(config, the_tiny_llama)
     cr_expect(strcmp(c.family, "llama") == 0 && !c.gguf && c.n_layers == 1 && c.d == 8 && c.f == 12 && c.H == 2 && c.K == 1 && c.h == 4);
     cr_expect(c.vocab == 260 && c.max_position == 64 && c.norm_eps == 1e-5 && strcmp(c.activation, "silu") == 0);
     cr_expect(c.rope_theta == 10000.0 && c.scaling == ROPE_NONE && c.partial_rotary == 1.0 && c.window == 0);
-    cr_expect(c.tied && c.tied_present && c.K_present && c.h_present && !c.qkv_bias && !c.o_bias && !c.mlp_bias && c.bos_id == 259 &&
-              c.eos_id == 259);
+    cr_expect(c.tied && !c.qkv_bias && !c.o_bias && !c.mlp_bias && c.bos_id == 259 && c.eos_id == 259);
     cr_expect(c.n_warnings == 0);
 }
 
@@ -83,8 +82,7 @@ Test(config, absent_fields_get_the_family_default)
         "\"hidden_act\":\"-\",\"attention_bias\":\"-\",\"mlp_bias\":\"-\",\"bos_token_id\":\"-\",\"eos_token_id\":null,"
         "\"max_position_embeddings\":\"-\",\"architectures\":\"-\"}";
     struct config c = ACCEPT(bare);
-    cr_expect(c.K == 2 && !c.K_present && c.h == 4 && !c.h_present && c.norm_eps == 1e-6 && c.rope_theta == 10000.0 && !c.tied &&
-              !c.tied_present);
+    cr_expect(c.K == 2 && c.h == 4 && c.norm_eps == 1e-6 && c.rope_theta == 10000.0 && !c.tied);
     cr_expect(c.activation[0] == '\0' && c.bos_id == -1 && c.eos_id == -1 && c.max_position == 2048);
     const struct config_rules other = {.norm_eps = 1e-3, .rope_theta = 5e5, .max_position = 7, .tied = true, .absent_K = 1, .absent_h = 6};
     c = accept_at(__LINE__, bare, &other);
@@ -126,25 +124,25 @@ Test(config, family_and_architecture)
 Test(config, case_07_tied_or_not_is_kept_apart_from_absent)
 {
     struct config c = ACCEPT("{\"tie_word_embeddings\":true}");
-    cr_expect(c.tied && c.tied_present);
+    cr_expect(c.tied);
     c = ACCEPT("{\"tie_word_embeddings\":false}");
-    cr_expect(c.tied_present && !c.tied);
+    cr_expect(c.tied == false);
     c = ACCEPT("{\"tie_word_embeddings\":null}");
-    cr_expect(c.tied == llama.tied && !c.tied_present);
+    cr_expect(c.tied == llama.tied);
     const struct config_rules gemma = {
         .norm_eps = 1e-6, .rope_theta = 1e4, .max_position = 8192, .tied = true, .absent_K = 16, .absent_h = 256};
     c = accept_at(__LINE__, "{\"tie_word_embeddings\":\"-\"}", &gemma);
-    cr_expect(c.tied && !c.tied_present);
+    cr_expect(c.tied);
 }
 
 Test(config, case_08_head_dim)
 {
     struct config c = ACCEPT("{\"head_dim\":null}");
-    cr_expect(c.h == 4 && !c.h_present);
+    cr_expect(c.h == 4);
     c = ACCEPT("{\"head_dim\":\"-\"}");
-    cr_expect(c.h == 4 && !c.h_present);
+    cr_expect(c.h == 4);
     c = ACCEPT("{\"head_dim\":12}");
-    cr_expect(c.h == 12 && c.h_present);
+    cr_expect(c.h == 12);
     c = ACCEPT("{\"head_dim\":12,\"hidden_size\":9}"); /* hidden no multiple of heads: an explicit value still wins */
     cr_expect(c.h == 12);
     REFUSE("{\"head_dim\":null,\"hidden_size\":9}", "hidden size 9 is no multiple of 2 attention heads");

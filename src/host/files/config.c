@@ -132,9 +132,9 @@ static jsc_status read_sizes(const char *path, const json_t *root, const struct 
     const bool null_K = json_is_null(json_object_get(root, "num_key_value_heads"));
     c->K = null_K || rules->absent_K <= 0 ? c->H : rules->absent_K;
     if (rules->absent_K != 0)
-        TRY(json_get_int(path, root, "num_key_value_heads", 1, HEADS_MAX, &c->K, &c->K_present, error));
+        TRY(json_get_int(path, root, "num_key_value_heads", 1, HEADS_MAX, &c->K, NULL, error));
     c->h = rules->absent_h < 0 ? 0 : rules->absent_h;
-    TRY(json_get_int(path, root, "head_dim", 1, HEAD_MAX, &c->h, &c->h_present, error));
+    TRY(json_get_int(path, root, "head_dim", 1, HEAD_MAX, &c->h, NULL, error));
 done:
     return status;
 }
@@ -167,11 +167,11 @@ static jsc_status read_head(const char *path, const json_t *root, const json_t *
         FAIL(JSC_E_UNSUPPORTED, "%s: %s \"%.80s\" is not implemented", path, key, activation);
     (void)snprintf(c->activation, sizeof c->activation, "%s", activation);
     c->tied = rules->tied;
-    TRY(json_get_bool(path, text, "tie_word_embeddings", &c->tied, &c->tied_present, error));
+    TRY(json_get_bool(path, text, "tie_word_embeddings", &c->tied, NULL, error));
     TRY(read_token_id(path, text, "bos_token_id", c->vocab, &c->bos_id, error));
     TRY(read_token_id(path, text, "eos_token_id", c->vocab, &c->eos_id, error));
     if (root != text && !c->tied) /* either may say so: the head stands outside of the text part */
-        TRY(json_get_bool(path, root, "tie_word_embeddings", &c->tied, &c->tied_present, error));
+        TRY(json_get_bool(path, root, "tie_word_embeddings", &c->tied, NULL, error));
     if (root != text && c->bos_id < 0)
         TRY(read_token_id(path, root, "bos_token_id", c->vocab, &c->bos_id, error));
     if (root != text && c->eos_id < 0)

@@ -93,8 +93,8 @@ static jsc_status read_sizes(struct keys *k, struct config *c, jsc_error *error)
         FAIL(JSC_E_FORMAT, "%s: %s is absent", k->g->path, k->name);
     c->embed_width = c->d;
     c->K = c->H;
-    TRY(per_layer(k, "attention.head_count_kv", HEADS_MAX, &c->K, &c->K_present, error));
-    TRY(gguf_get_int(k->g, key(k, "attention.key_length"), 1, HEAD_MAX, &c->h, &c->h_present, error));
+    TRY(per_layer(k, "attention.head_count_kv", HEADS_MAX, &c->K, &present, error));
+    TRY(gguf_get_int(k->g, key(k, "attention.key_length"), 1, HEAD_MAX, &c->h, NULL, error));
     if (c->h == 0 && c->d % c->H == 0)
         c->h = c->d / c->H;
     TRY(gguf_get_int(k->g, key(k, "attention.value_length"), 1, HEAD_MAX, &value_length, &present, error));

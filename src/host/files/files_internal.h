@@ -199,7 +199,7 @@ struct config {
     bool gguf;
     int64_t n_layers, d, f, H, K, h, vocab, max_position;
     int64_t embed_width;  /* of the token embedding, if a projection follows; else d */
-    bool K_present, h_present, tied_present, tied;
+    bool tied;            /* the head is the embedding */
     double norm_eps;
     char activation[32];
     enum layout layout;
