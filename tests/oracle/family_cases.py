@@ -82,7 +82,7 @@ CASES = [
     case("granite", "granite", gguf="granite", attention_bias=True, mlp_bias=True, embedding_multiplier=3.0, attention_multiplier=0.25,
          residual_multiplier=0.75, logits_scaling=2.0, tie_word_embeddings=True, rope_parameters=rope(theta=1000.0), old={"rope_theta": 1000.0}),
     case("smollm3", "smollm3", gguf="smollm3", num_hidden_layers=4, no_rope_layer_interval=4, hidden_size=16, intermediate_size=24,
-         rope_parameters=rope(theta=1000.0), old={"rope_theta": 1000.0}, drop=("tie_word_embeddings", "attention_bias", "mlp_bias")),
+         rope_parameters=rope(theta=1000.0), old={"rope_theta": 1000.0}, drop=("tie_word_embeddings", "attention_bias", "mlp_bias", "no_rope_layers", "no_rope_layer_interval")),
     case("smollm3_window", "smollm3", few=True, num_hidden_layers=4, no_rope_layers=[1, 0, 0, 1], use_sliding_window=True, sliding_window=5,
          hidden_size=16, intermediate_size=24, attention_bias=True, mlp_bias=True, tie_word_embeddings=False, rope_parameters=rope(theta=100.0)),
     case("gpt2", "gpt2", GPT2, "float32", gguf="gpt2", old={"n_ctx": 32}, drop=("n_inner", "tie_word_embeddings", "scale_attn_weights",
