@@ -122,7 +122,35 @@ int rng_sign(uint64_t seed, uint64_t stream, uint64_t index);      /* -1 or +1 (
 
 /* ---- environment (env.c): one table of variables --------------------------------------------------------------------- */
 
-enum env_variable { ENV_DEVICE, ENV_TRACE, ENV_CACHE, ENV_CPU_GEMM, ENV_CPU_FAST, ENV_CUDA_PLUGIN, ENV_CUBLASLT, ENV_TF32, ENV_COUNT };
+enum env_variable {
+    ENV_DEVICE,
+    ENV_TRACE,
+    ENV_CACHE,
+    ENV_CPU_GEMM,
+    ENV_CPU_FAST,
+    ENV_CUDA_PLUGIN,
+    ENV_CUBLASLT,
+    ENV_RENDEZVOUS,
+    ENV_TF32, /* from here on other programs' */
+    ENV_RANK,
+    ENV_WORLD_SIZE,
+    ENV_LOCAL_RANK,
+    ENV_TORCH_RUN,
+    ENV_MASTER_ADDR,
+    ENV_MASTER_PORT,
+    ENV_SLURM_RANK,
+    ENV_SLURM_SIZE,
+    ENV_SLURM_LOCAL_RANK,
+    ENV_SLURM_JOB,
+    ENV_SLURM_STEP,
+    ENV_OMPI_RANK,
+    ENV_OMPI_SIZE,
+    ENV_OMPI_LOCAL_RANK,
+    ENV_PMI_RANK,
+    ENV_PMI_SIZE,
+    ENV_PMI_LOCAL_RANK,
+    ENV_COUNT
+};
 const char *env_get(enum env_variable variable); /* NULL if unset or empty */
 const char *env_name(enum env_variable variable);
 const char *env_help(enum env_variable variable);

@@ -1,24 +1,15 @@
 /* group.c: one request answered by several devices of one process: a thread and a model for each, right-hand sides shared out. */
-#include "scopes_internal.h"
-
-#include <jscopes/group.h>
+#include "group_internal.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define GROUP_MOST 64
 #define DEADLINE   600.0 /* seconds that a rank may be behind the others: a chunk of right-hand sides takes far less */
 #define NAME_BYTES 96
 #define FNV_START  14695981039346656037U
 #define FNV_PRIME  1099511628211U
-
-struct jsc_group {
-    int size;
-    jsc_model *own[GROUP_MOST]; /* opened by the group; NULL: the caller's */
-    const jsc_model *models[GROUP_MOST];
-};
 
 /* ---- what the ranks must have in common ------------------------------------------------------------------------------------- */
 
@@ -148,6 +139,8 @@ jsc_status jsc_group_attribute(const jsc_group *group, const jsc_request *reques
 
     if (group == NULL || request == NULL || out == NULL)
         return status_set(error, JSC_E_ARGUMENT, "jsc_group_attribute: group, request or out is NULL");
+    if (group->comm != NULL)
+        return group_attribute_joined(group, request, out, error);
     TRY(comm_team_make(group->size, DEADLINE, &team, error));
     TRY(mem_new(&members, (size_t)group->size, error));
     for (int r = 0; r < group->size; r++) {
@@ -271,18 +264,26 @@ done:
 
 int jsc_group_size(const jsc_group *group)
 {
-    return group != NULL ? group->size : 0;
+    return group == NULL ? 0 : group->comm != NULL ? group->comm->size : group->size;
+}
+
+int jsc_group_rank(const jsc_group *group)
+{
+    return group != NULL && group->comm != NULL ? group->comm->rank : 0;
 }
 
 const jsc_model *jsc_group_model(const jsc_group *group, int rank)
 {
-    return group != NULL && rank >= 0 && rank < group->size ? group->models[rank] : NULL;
+    const int own = rank - jsc_group_rank(group);
+    return group != NULL && own >= 0 && own < group->size ? group->models[own] : NULL;
 }
 
 void jsc_group_close(jsc_group *group)
 {
     if (group == NULL)
         return;
+    if (group->comm != NULL)
+        group->comm->close(group->comm);
     for (int i = 0; i < group->size; i++)
         jsc_model_close(group->own[i]);
     mem_free(group);
