@@ -28,13 +28,20 @@ static uint64_t hash(uint64_t h, const void *bytes, size_t n)
     return h;
 }
 
+static uint64_t hash_numbers(uint64_t h, const int64_t *numbers, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (uint64_t)numbers[i]) * FNV_PRIME;
+    return h;
+}
+
 static uint64_t hash_request(const jsc_request *r)
 {
     const int64_t numbers[] = {(int64_t)r->scope,       (int64_t)r->n_ids,        r->position,     (int64_t)r->objective,
                                (int64_t)r->n_targets,   (int64_t)r->n_directions, r->layers,       r->matrix,
                                (int64_t)r->fisher_mode, r->fisher_rank,           r->path_steps,   (int64_t)r->path_rule,
                                (int64_t)r->baseline,    r->baseline_id,           (int64_t)r->seed};
-    uint64_t h = hash(FNV_START, numbers, sizeof numbers);
+    uint64_t h = hash_numbers(FNV_START, numbers, sizeof numbers / sizeof *numbers);
     h = hash(h, &r->fisher_rtol, sizeof r->fisher_rtol);
     h = hash(h, r->targets, r->n_targets * (r->objective == JSC_OBJECTIVE_CONTRAST ? 2 : 1) * sizeof *r->targets);
     return hash(h, r->ids, r->n_ids * sizeof *r->ids);
@@ -43,7 +50,7 @@ static uint64_t hash_request(const jsc_request *r)
 static uint64_t hash_sizes(const jsc_model *m)
 {
     const int64_t numbers[] = {m->L, m->d, m->f, m->H, m->K, m->h, m->V, (int64_t)m->config.layout, (int64_t)m->file_bytes};
-    return hash(hash(FNV_START, numbers, sizeof numbers), m->family->name, strlen(m->family->name));
+    return hash(hash_numbers(FNV_START, numbers, sizeof numbers / sizeof *numbers), m->family->name, strlen(m->family->name));
 }
 
 /* What may not differ: other arithmetic rounds otherwise, and the ranks would choose other directions. */
