@@ -22,6 +22,7 @@ struct process {
     const jsc_model *model;
     int victim; /* rank 0's progress after the forward kills this rank; -1: none */
     pid_t pid;
+    long fail_at;       /* allocation after joining; 0: none */
     int first_position; /* of a request before; 0: none */
     double deadline;
     jsc_status joined, before, status, again; /* out */
@@ -78,8 +79,10 @@ static void play(int rank, int size)
             other.position = p->first_position;
             p->before = jsc_group_attribute(group, &other, &a, &p->error);
         }
+        mem_fail_at(p->fail_at, false);
         if (a == NULL)
             p->status = jsc_group_attribute(group, &r, &a, &p->error);
+        mem_fail_at(0, false);
         if (a != NULL)
             memcpy(p->scores, a->scores, a->n_scores * a->n_tokens * sizeof(double));
         jsc_attribution_free(a), a = NULL;
@@ -223,6 +226,27 @@ Test(group_processes, case_53_a_killed_process_is_named_by_all)
         cr_expect(run(3) < 15.0, "nobody waits for the deadline");
         (void)snprintf(line, sizeof line, "rank %d left: connection closed during collective", victim);
         all_say(3, victim, JSC_E_DEVICE, line);
+    }
+    jsc_model_close(model);
+}
+
+/* Whichever allocation of one rank fails, all end with its line, also where the others had computed everything. */
+Test(group_processes, every_allocation_of_a_rank_may_fail)
+{
+    jsc_model *model = random_model(&tiny_sizes, "ref");
+    const jsc_request r = question(1);
+    for (long k = 1; k < 1000; k++) {
+        const int bad = (int)(k % 3);
+        char line[16];
+        prepare(3, model, &r);
+        processes[bad].fail_at = k;
+        (void)run(3);
+        if (processes[bad].status == JSC_OK) {
+            cr_expect(k > 20, "only %ld allocations", k);
+            break;
+        }
+        (void)snprintf(line, sizeof line, "rank %d: ", bad);
+        all_say(3, -1, JSC_E_MEMORY, line);
     }
     jsc_model_close(model);
 }

@@ -93,7 +93,7 @@ enum link_state link_payload(struct link *link, bool *moved)
 
 void links_wait(const struct link *links, int n, int listener, bool in, double until)
 {
-    enum { MOST = 64 }; /* more at once than these are looked at every few milliseconds */
+    enum { MOST = 256 }; /* more at once than these are looked at every few milliseconds */
     struct pollfd polled[MOST];
     nfds_t count = 0;
     bool more = false;
