@@ -398,6 +398,123 @@ Test(comm_tcp, an_old_file_is_passed_over)
     all_say(2, -1, "", JSC_OK, 20.0);
 }
 
+/* ---- another end that does not keep to the rules ---------------------------------------------------------------------------------- */
+
+struct wire_hello {
+    uint64_t key;
+    int32_t protocol, rank, size;
+    char version[20];
+};
+
+static int listener_at(int *port)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof name;
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert(fd >= 0 && bind(fd, (struct sockaddr *)&name, bytes) == 0 && listen(fd, 4) == 0 &&
+              getsockname(fd, (struct sockaddr *)&name, &bytes) == 0);
+    *port = ntohs(name.sin_port);
+    return fd;
+}
+
+static void say(int fd, enum message_type type, uint64_t number, uint64_t bytes)
+{
+    const struct message m = {MESSAGE_MAGIC, type, number, bytes};
+    cr_expect(send(fd, &m, sizeof m, MSG_NOSIGNAL) == (ssize_t)sizeof m);
+}
+
+/* This test plays rank 0 of 2: lets rank 1 in, and in its first collective, of no bytes, says what is given (type 0: nothing more). */
+static void play_first(enum message_type type, uint64_t number, uint64_t bytes)
+{
+    char heard[sizeof(struct message) + sizeof(struct wire_hello)];
+    int port;
+    const int listener = listener_at(&port);
+    (void)snprintf(address, sizeof address, "127.0.0.1:%d", port);
+    ranks[1] = (struct rank){.rounds = 1, .rank = -1, .size = -1};
+    const pid_t pid = fork();
+    if (pid == 0)
+        play(1, 2);
+    const int fd = accept(listener, NULL, NULL);
+    cr_assert(fd >= 0 && recv(fd, heard, sizeof heard, MSG_WAITALL) == (ssize_t)sizeof heard, "the hello has another size");
+    say(fd, MESSAGE_WELCOME, 0, 0);
+    say(fd, MESSAGE_HERE, 0, 0);
+    if (type != 0)
+        say(fd, type, number, bytes);
+    (void)waitpid(pid, NULL, 0);
+    (void)close(fd), (void)close(listener);
+}
+
+Test(comm_tcp, case_53_rank_0_that_falls_silent)
+{
+    deadline = 0.3;
+    play_first(0, 0, 0);
+    cr_expect(eq(str, ranks[1].error.text, "collective 0: rank 0 of 2 came and then fell silent"));
+    cr_expect(ranks[1].ended && ranks[1].seconds > 1.2 && ranks[1].seconds < 5.0, "%g s", ranks[1].seconds);
+}
+
+Test(comm_tcp, sizes_and_numbers_on_the_wire_are_checked)
+{
+    static const struct {
+        enum message_type type;
+        uint64_t number, bytes;
+        const char *says;
+    } wrong[] = {
+        {MESSAGE_RESULT, 0, UINT64_MAX, "collective 0: rank 0 sends what does not belong there"},
+        {MESSAGE_RESULT, 0, 8, "collective 0: rank 0 sends what does not belong there"},
+        {MESSAGE_RESULT, 1, 0, "collective 0: rank 0 sends what does not belong there"},
+        {MESSAGE_HERE, 0, 0, "collective 0: rank 0 sends what does not belong there"},
+        {MESSAGE_HELLO, 0, 0, "collective 0: rank 0 sends what does not belong there"},
+        {MESSAGE_FAILURE, 0, 1 << 30, "rank 0 left: connection closed during collective 0"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        play_first(wrong[i].type, wrong[i].number, wrong[i].bytes);
+        cr_expect(eq(str, ranks[1].error.text, (char *)wrong[i].says), "case %zu", i);
+        cr_expect(ranks[1].ended && ranks[1].seconds < 5.0);
+    }
+    play_first(MESSAGE_RESULT, 0, 0); /* and what is right is taken */
+    cr_expect(ranks[1].ended && ranks[1].status == JSC_OK, "%s", ranks[1].error.text);
+}
+
+/* This test plays rank 1. */
+static void play_other(int protocol, const char *version, int rank)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct wire_hello hello = {.protocol = protocol, .rank = rank, .size = 2};
+    const int port = free_port(AF_INET);
+    int fd = -1;
+    (void)snprintf(hello.version, sizeof hello.version, "%s", version);
+    (void)snprintf(address, sizeof address, "127.0.0.1:%d", port);
+    name.sin_port = htons((uint16_t)port);
+    ranks[0] = (struct rank){.rounds = 1, .rank = -1, .size = -1};
+    const pid_t pid = fork();
+    if (pid == 0)
+        play(0, 2);
+    for (int i = 0; i < 1000 && fd < 0; i++) {
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(fd, (struct sockaddr *)&name, sizeof name) != 0)
+            (void)close(fd), fd = -1, pause_for(0.01);
+    }
+    cr_assert(fd >= 0);
+    say(fd, MESSAGE_HELLO, 0, sizeof hello);
+    cr_expect(send(fd, &hello, sizeof hello, MSG_NOSIGNAL) == (ssize_t)sizeof hello);
+    (void)waitpid(pid, NULL, 0);
+    (void)close(fd);
+}
+
+Test(comm_tcp, other_versions_and_ranks_beyond_the_last_end_all)
+{
+    play_other(1, "9.9.9", 1);
+    cr_expect(strstr(ranks[0].error.text, "rank 1 is jscopes 9.9.9") != NULL && ranks[0].status == JSC_E_ARGUMENT, "%s",
+              ranks[0].error.text);
+    play_other(2, jsc_version(), 1);
+    cr_expect(strstr(ranks[0].error.text, "(protocol 2)") != NULL, "%s", ranks[0].error.text);
+    static const int beyond[] = {2, 0, -1, INT32_MAX, INT32_MIN};
+    for (size_t i = 0; i < sizeof beyond / sizeof *beyond; i++) {
+        play_other(1, jsc_version(), beyond[i]);
+        cr_expect(strstr(ranks[0].error.text, "1 to 1 are wanted") != NULL && ranks[0].ended, "%s", ranks[0].error.text);
+    }
+}
+
 Test(comm_tcp, addresses_that_cannot_be_read)
 {
     static const char *const wrong[] = {"", "host", "host:", "host:0", "host:65536", "host:+1", "a:b:5", "[::1]", ":5", "host:5x"};
