@@ -159,12 +159,19 @@ cudaError_t simt_leave(cudaError_t error); /* remembers it for cudaGetLastError 
 enum simt_space { SIMT_HOST, SIMT_PINNED, SIMT_DEVICE };
 /* What holds p; bytes left from p to its end. p one past the end counts as inside, with 0 left. */
 enum simt_space simt_space_of(const void *p, size_t *left);
+int simt_device_of(const void *p); /* whose memory it is; -1: none's */
+int simt_device_now();             /* this thread's */
 void simt_memory_open();  /* kernels and copies may touch device memory; nests */
 void simt_memory_close();
 bool simt_memory_slack_clean(const char *kernel); /* false: recorded that a kernel wrote past an allocation */
 
 cudaError_t simt_submit(cudaStream_t stream, std::function<cudaError_t()> run);
-cudaError_t simt_drain(cudaStream_t stream); /* NULL: every stream */
+cudaError_t simt_drain(cudaStream_t stream); /* NULL: every stream, but for what waits behind a collective */
+/* A collective holds up what comes behind it in its stream until every rank has come. Only these wait for it: cudaStreamQuery,
+ * cudaStreamSynchronize. Ending the hold runs what has come behind. A stream that is no more is no stream. */
+void simt_hold(cudaStream_t stream, bool held);
+int simt_stream_device(cudaStream_t stream); /* -1: no such stream */
+void simt_nccl_tick();                       /* gives up for ranks that never came */
 bool simt_capturing(cudaStream_t stream);
 bool simt_capturing_here(); /* this host thread has a capture open */
 void simt_drop_queues();

@@ -19,8 +19,15 @@ bool simt_check_pointer(const char *kernel, int index, const void *p)
 {
     struct simt_guard guard;
     size_t left;
-    if (!p || simt_space_of(p, &left) != SIMT_HOST)
+    if (!p)
         return true;
+    if (simt_space_of(p, &left) != SIMT_HOST) {
+        const int device = simt_device_of(p);
+        if (device < 0 || device == simt_device_now())
+            return true;
+        simt_record("kernel %s: argument %d is memory of device %d, the launch is on device %d", kernel, index, device, simt_device_now());
+        return false;
+    }
     simt_record("kernel %s: argument %d is %p, which is no address of device memory", kernel, index, p);
     return false;
 }
@@ -105,6 +112,8 @@ cudaError_t simt_launch(const char *name, dim3 grid, dim3 block, size_t smem, cu
     cudaError_t error = simt_enter(name);
     if (error == cudaSuccess)
         error = check_limits(name, grid, block, smem);
+    if (error == cudaSuccess && stream && simt_stream_device(stream) != simt_device_now())
+        error = cudaErrorInvalidResourceHandle;
     if (error == cudaSuccess)
         error = simt_submit(stream, [=] { return run_grid(name, grid, block, smem, call.get()); });
     return simt_leave(error);

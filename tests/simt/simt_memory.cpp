@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -14,11 +15,13 @@ struct allocation {
     char *map;
     size_t map_bytes, bytes; /* bytes: as asked for */
     bool pinned;
+    int device; /* that was current at the allocation */
 };
 
 std::recursive_mutex simt_lock;
 static std::map<uintptr_t, struct allocation> blocks; /* by start */
-static size_t used, most;
+static size_t used, most;                             /* of all devices */
+static std::map<int, size_t> used_on;                 /* by device */
 static int opened;
 
 size_t simt_memory_used(void)
@@ -62,6 +65,12 @@ enum simt_space simt_space_of(const void *p, size_t *left)
     return next->second.pinned ? SIMT_PINNED : SIMT_DEVICE;
 }
 
+int simt_device_of(const void *p)
+{
+    size_t left;
+    return simt_space_of(p, &left) == SIMT_DEVICE ? std::prev(blocks.upper_bound((uintptr_t)p))->second.device : -1;
+}
+
 /* ---- closing device memory to the host ------------------------------------------------------------------------------------------ */
 
 static void protect_all(int how)
@@ -89,7 +98,8 @@ static cudaError_t allocate(void **out, size_t bytes, bool pinned)
     *out = nullptr;
     if (bytes == 0)
         return cudaSuccess;
-    if (!pinned && (bytes > simt_settings.memory_limit || used > simt_settings.memory_limit - bytes))
+    const int device = simt_device_now();
+    if (!pinned && (bytes > simt_settings.memory_limit || used_on[device] > simt_settings.memory_limit - bytes))
         return cudaErrorMemoryAllocation;
     const size_t page = page_bytes(), size = round_up(bytes, 256), map_bytes = round_up(size, page) + 2 * page;
     void *map = mmap(nullptr, map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -105,9 +115,9 @@ static cudaError_t allocate(void **out, size_t bytes, bool pinned)
     __asan_poison_memory_region(first + page, (size_t)(start - first) - page);
     __asan_poison_memory_region(start + bytes, size - bytes);
 #endif
-    blocks[(uintptr_t)start] = {first, map_bytes, bytes, pinned};
+    blocks[(uintptr_t)start] = {first, map_bytes, bytes, pinned, device};
     if (!pinned)
-        used += bytes, most = used > most ? used : most;
+        used += bytes, used_on[device] += bytes, most = used > most ? used : most;
     if (simt_settings.protect && !pinned && opened == 0)
         mprotect(first + page, map_bytes - 2 * page, PROT_NONE);
     *out = start;
@@ -124,7 +134,7 @@ static cudaError_t release(void *p, bool pinned)
     const struct allocation block = found->second;
     blocks.erase(found);
     if (!pinned)
-        used -= block.bytes;
+        used -= block.bytes, used_on[block.device] -= block.bytes;
 #if SIMT_ASAN
     __asan_unpoison_memory_region(block.map, block.map_bytes);
 #endif
@@ -198,7 +208,7 @@ cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
     if (error != cudaSuccess)
         return simt_leave(error);
     *total = simt_settings.memory_limit;
-    *left = used < *total ? *total - used : 0;
+    *left = used_on[simt_device_now()] < *total ? *total - used_on[simt_device_now()] : 0;
     return cudaSuccess;
 }
 

@@ -20,8 +20,10 @@ struct simt_settings simt_settings = {
     (long)number_of("SIMT_FAIL", 0),
     (size_t)number_of("SIMT_SHARED", 232448),
     (int)number_of("SIMT_CAPABILITY", 90),
-    1,
+    (int)number_of("SIMT_DEVICES", 1),
     CUDART_VERSION,
+    22809,
+    60.0,
 };
 
 static char message[1024];

@@ -27,6 +27,11 @@ cudaError_t simt_enter(const char *)
     return simt_lost() ? cudaErrorLaunchFailure : cudaSuccess;
 }
 
+int simt_device_now()
+{
+    return device;
+}
+
 cudaError_t simt_leave(cudaError_t error)
 {
     if (error != cudaSuccess)
@@ -132,6 +137,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int index)
         return simt_leave(error);
     memset(p, 0, sizeof *p);
     snprintf(p->name, sizeof p->name, "SIMT emulator");
+    p->uuid.bytes[0] = (char)(index + 1);
     p->major = simt_settings.capability / 10;
     p->minor = simt_settings.capability % 10;
     p->totalGlobalMem = simt_settings.memory_limit;

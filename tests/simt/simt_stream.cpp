@@ -7,6 +7,7 @@
 #include <chrono>
 #include <deque>
 #include <set>
+#include <thread>
 
 struct CUevent_st {
     cudaStream_t stream;         /* where it was last recorded; NULL: nowhere, or in the NULL stream */
@@ -28,6 +29,8 @@ struct CUstream_st {
     unsigned long long submitted, done;
     struct CUgraph_st *graph; /* being recorded */
     bool origin, spoiled;
+    bool held; /* a collective that not every rank has joined is at work */
+    int device;
 };
 
 static struct CUstream_st null_stream;
@@ -56,7 +59,7 @@ bool simt_capturing_here()
 /* Runs tasks of the stream until `until` of them are done. */
 static cudaError_t run_until(struct CUstream_st *stream, unsigned long long until)
 {
-    while (stream->done < until && !stream->queue.empty()) {
+    while (stream->done < until && !stream->queue.empty() && !stream->held) {
         const std::function<cudaError_t()> task = stream->queue.front();
         stream->queue.pop_front();
         stream->done++; /* before it runs: a task may lead back here */
@@ -71,8 +74,15 @@ static cudaError_t run_until(struct CUstream_st *stream, unsigned long long unti
 
 cudaError_t simt_drain(cudaStream_t stream)
 {
-    if (stream)
-        return run_until(stream, stream->submitted);
+    if (stream) {
+        const cudaError_t error = run_until(stream, stream->submitted);
+        if (error == cudaSuccess && stream->held) {
+            simt_record(
+                "something waits for a stream with an unfinished collective otherwise than by cudaStreamSynchronize or cudaStreamQuery");
+            return cudaErrorNotSupported;
+        }
+        return error;
+    }
     for (cudaStream_t each : streams) {
         const cudaError_t error = run_until(each, each->submitted);
         if (error != cudaSuccess)
@@ -81,10 +91,24 @@ cudaError_t simt_drain(cudaStream_t stream)
     return run_until(&null_stream, null_stream.submitted);
 }
 
+void simt_hold(cudaStream_t stream, bool held)
+{
+    if (!streams.count(stream))
+        return;
+    stream->held = held;
+    if (!held && !simt_settings.lazy)
+        run_until(stream, stream->submitted);
+}
+
+int simt_stream_device(cudaStream_t stream)
+{
+    return streams.count(stream) ? stream->device : -1;
+}
+
 void simt_drop_queues()
 {
     for (cudaStream_t each : streams)
-        each->queue.clear(), each->done = each->submitted;
+        each->queue.clear(), each->done = each->submitted, each->held = false;
     null_stream.queue.clear(), null_stream.done = null_stream.submitted;
 }
 
@@ -134,6 +158,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
     if (error != cudaSuccess)
         return simt_leave(error);
     *out = new CUstream_st();
+    (*out)->device = simt_device_now();
     streams.insert(*out);
     simt_live_objects++;
     return cudaSuccess;
@@ -155,8 +180,17 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
-    struct simt_guard guard;
-    return simt_leave(wait_for(stream, "cudaStreamSynchronize"));
+    for (;;) {
+        {
+            struct simt_guard guard;
+            if (stream && valid(stream) && !stream->graph)
+                run_until(stream, stream->submitted);
+            if (!stream || !valid(stream) || !stream->held)
+                return simt_leave(wait_for(stream, "cudaStreamSynchronize"));
+            simt_nccl_tick();
+        }
+        std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
 }
 cudaError_t cudaDeviceSynchronize(void)
 {
@@ -173,6 +207,9 @@ cudaError_t cudaStreamQuery(cudaStream_t stream)
     if (error != cudaSuccess)
         return simt_leave(error);
     struct CUstream_st *queue = stream_of(stream);
+    simt_nccl_tick();
+    if (queue->held)
+        return cudaErrorNotReady;
     if (queue->queue.empty())
         return cudaSuccess;
     error = run_until(queue, queue->done + 1);

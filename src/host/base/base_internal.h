@@ -130,6 +130,7 @@ enum env_variable {
     ENV_CPU_FAST,
     ENV_CUDA_PLUGIN,
     ENV_CUBLASLT,
+    ENV_NCCL,
     ENV_RENDEZVOUS,
     ENV_TF32, /* from here on other programs' */
     ENV_RANK,

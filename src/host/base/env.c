@@ -14,6 +14,7 @@ static const struct {
     [ENV_CUDA_PLUGIN] = {"JSC_CUDA_PLUGIN",
                          "file of the CUDA part, instead of libjscopes_cuda.so beside libjscopes or where the system looks"},
     [ENV_CUBLASLT] = {"JSC_CUBLASLT", "file of NVIDIA's cuBLASLt, instead of nvidia/*/lib beside the CUDA part or where the system looks"},
+    [ENV_NCCL] = {"JSC_NCCL", "file of NVIDIA's NCCL, likewise; off: several GPUs gather through the host"},
     [ENV_TF32] = {"NVIDIA_TF32_OVERRIDE", "of NVIDIA: 1 rounds every float32 product to TF32, so the CUDA part refuses to start"},
     [ENV_RENDEZVOUS] = {"JSC_RENDEZVOUS", "where ranks that are processes meet: HOST:PORT, a file, or a folder (with a / at its end)"},
     [ENV_RANK] = {"RANK", "of torchrun: this process's rank"},

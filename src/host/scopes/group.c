@@ -114,11 +114,24 @@ struct member {
     bool runs;
 };
 
+jsc_status group_run(const jsc_model *model, const jsc_request *request, struct comm *comm, jsc_attribution **out, jsc_error *error)
+{
+    struct comm *through = NULL;
+    if (comm->size > 1 && model->ops->comm_over != NULL && model->ops->comm_over(model->device, comm, &through, error) != JSC_OK &&
+        comm->rank == 0 && model->log != NULL)
+        model->log(model->log_user, 1, error->text);
+    const jsc_status status = attribute_run(model, request, through != NULL ? through : comm, out, error);
+    if (status != JSC_OK)
+        comm->fail(comm, error); /* before the end of what gathers over it */
+    if (through != NULL)
+        through->close(through);
+    return status;
+}
+
 static void *run_member(void *user)
 {
     struct member *m = user;
-    if (attribute_run(m->model, &m->request, m->comm, &m->out, &m->error) != JSC_OK)
-        m->comm->fail(m->comm, &m->error);
+    (void)group_run(m->model, &m->request, m->comm, &m->out, &m->error);
     return NULL;
 }
 

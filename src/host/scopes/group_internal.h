@@ -15,6 +15,10 @@ struct jsc_group {
     struct comm *comm; /* group_join.c: this process's one member among the others; NULL: all members are here */
 };
 
+/* group.c: a rank's part of a request: it gathers through its device where the backend and all ranks can, else over comm; its failure is
+ * made known on comm. */
+jsc_status group_run(const jsc_model *model, const jsc_request *request, struct comm *comm, jsc_attribution **out, jsc_error *error);
+
 /* group_join.c: jsc_group_attribute of such a group. */
 jsc_status group_attribute_joined(const jsc_group *group, const jsc_request *request, jsc_attribution **out, jsc_error *error);
 

@@ -84,7 +84,7 @@ jsc_status group_attribute_joined(const jsc_group *group, const jsc_request *req
     TRY(comm->check(comm, error)); /* of a group that has failed before */
     TRY(mem_new(&all, (size_t)comm->size, error));
     TRY(agree_to_begin(group, &own, all, &refused, error));
-    TRY(attribute_run(group->models[0], &own, comm, &result, error));
+    TRY(group_run(group->models[0], &own, comm, &result, error));
     TRY(comm->gather(comm, "", 1, all, error)); /* nobody has a result where another failed at the end */
     *out = result, result = NULL;
 done:

@@ -348,4 +348,5 @@ const struct jsc_ops ops_cuda = {
     .probes = probes_cuda,
     .record_begin = record_begin_cuda,
     .record_end = record_end_cuda,
+    .comm_over = comm_nccl_over,
 };

@@ -104,6 +104,13 @@ jsc_status get_bytes_cuda(struct jsc_stream *stream, void *out, const dptr in, s
 jsc_status ring_open(struct cuda_stream *stream, jsc_error *error);
 void ring_close(struct cuda_stream *stream);
 
+/* ---- library_cuda.c, comm_nccl.c --------------------------------------------------------------------------------------------- */
+
+/* Opens a library of NVIDIA's: the file that the variable names, else where name is to be found. advice: what to install. */
+jsc_status library_open(enum env_variable variable, const char *name, const char *advice, void **out, jsc_error *error);
+/* comm_over of ops.h */
+jsc_status comm_nccl_over(struct jsc_device *device, struct comm *boot, struct comm **out, jsc_error *error);
+
 /* ---- blas_cuda.c, gemm_cuda.c ---------------------------------------------------------------------------------------------- */
 
 /* Opens cuBLASLt (blas_cuda.h has its functions) with a handle for the calling thread's current device, or says why it cannot. */
