@@ -35,13 +35,27 @@ static const struct question {
 };
 enum { N_QUESTIONS = sizeof questions / sizeof *questions };
 
-static void several_devices(void)
+/* How many there are, at most MOST. */
+static int several_devices(void)
 {
+    int n = 0;
     if (test_cuda() == NULL)
         cr_skip_test("no cuda in this build: the simt preset has it on the emulator, JSC_TEST_DEVICE=cuda on hardware");
 #ifdef JSC_SIMT
     simt_settings.devices = MOST;
 #endif
+    while (n < MOST) {
+        const struct device_options options = {.index = n, .precision = JSC_PRECISION_STRICT};
+        struct jsc_device *device = NULL;
+        jsc_error error = {0};
+        if (test_cuda()->device_open(&options, &device, &error) != JSC_OK)
+            break;
+        test_cuda()->device_close(device);
+        n++;
+    }
+    if (n < 2)
+        cr_skip_test("this machine has one GPU");
+    return n;
 }
 
 static jsc_request request_of(const struct question *q)
@@ -106,12 +120,12 @@ static void compare(const char *what, const jsc_attribution *got, const jsc_attr
 
 Test(cuda_group, case_54_any_number_of_devices_gives_the_scores_of_one, .timeout = 600)
 {
-    static const char *const lists[] = {"cuda:0,1", "cuda:2,0,1", "cuda:all"};
-    several_devices();
+    static const char *const lists[] = {"cuda:all", "cuda:0,1", "cuda:2,0,1"};
+    const int n = several_devices();
     jsc_group *one = open_group("cuda:0");
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    for (int i = 0; i < n && i < 3; i++) {
         jsc_group *group = open_group(lists[i]);
-        cr_expect(jsc_group_size(group) == (int)i + 2, "%s: %d devices", lists[i], jsc_group_size(group));
+        cr_expect(i == 0 ? jsc_group_size(group) >= n : jsc_group_size(group) == i + 1, "%s: %d devices", lists[i], jsc_group_size(group));
         for (int q = 0; q < N_QUESTIONS; q++) {
             const jsc_request r = request_of(&questions[q]);
             jsc_attribution *want = group_answer(one, &r), *got = group_answer(group, &r), *again = group_answer(group, &r);
@@ -144,7 +158,7 @@ Test(cuda_group, case_53_a_rank_that_fails_ends_all_and_the_group_serves_on, .ti
     int calls = 0;
     jsc_attribution *a = NULL;
     jsc_error error = {0};
-    several_devices();
+    (void)several_devices();
     jsc_group *group = open_group("cuda:0,1");
     jsc_request r = request_of(&questions[2]);
     jsc_attribution *want = group_answer(group, &r);
@@ -175,7 +189,7 @@ Test(cuda_group, without_nccl_ranks_gather_through_the_host, .timeout = 300)
         {"libm.so.6", 22809, "no NCCL: rank 0: NCCL has no function ncclGetVersion"},
         {"", 21709, "no NCCL: rank 0: NCCL is version 2.17"},
     };
-    several_devices();
+    (void)several_devices();
     jsc_group *group = open_group("cuda:0,1,2");
     const jsc_request r = request_of(&questions[2]);
     jsc_attribution *want = group_answer(group, &r);
@@ -197,7 +211,7 @@ Test(cuda_group, without_nccl_ranks_gather_through_the_host, .timeout = 300)
 /* Whichever call of the runtime or of NCCL fails, on whichever rank: all end with one line, or do without. */
 Test(cuda_group, case_53_calls_that_fail, .timeout = 600)
 {
-    several_devices();
+    (void)several_devices();
     simt_settings.quiet = true;
     jsc_group *group = open_group("cuda:0,1");
     const jsc_request r = request_of(&questions[0]);
@@ -290,7 +304,7 @@ static double run(struct rank *ranks, int n, double deadline, jsc_error *failure
     struct comm_team *team = NULL;
     jsc_error error;
     const double start = clock_seconds();
-    several_devices();
+    (void)several_devices();
     simt_settings.quiet = true;
     cr_assert(comm_team_make(n, deadline, &team, &error) == JSC_OK, "%s", error.text);
     for (int i = 0; i < n; i++)
@@ -309,11 +323,11 @@ static double run(struct rank *ranks, int n, double deadline, jsc_error *failure
 
 Test(cuda_group, pieces_of_any_size_are_gathered, .timeout = 120)
 {
-    for (int lazy = 0; lazy < 2; lazy++)
+    for (int how = 0; how < 3; how++)
         for (int n = 1; n <= MOST; n++) {
             struct rank ranks[MOST] = {{.at = WHOLE}, {.device = 1, .at = WHOLE}, {.device = 2, .at = WHOLE}, {.device = 3, .at = WHOLE}};
             jsc_error failure;
-            simt_settings.lazy = lazy;
+            simt_settings.lazy = how == 1, simt_settings.protect = how == 2;
             (void)run(ranks, n, 60.0, &failure);
             for (int i = 0; i < n; i++)
                 cr_expect(ranks[i].over == JSC_OK && ranks[i].status == JSC_OK, "rank %d of %d: %s", i, n, ranks[i].error.text);

@@ -20,7 +20,7 @@ static void quiet()
     simt_settings.devices = 4;
     simt_settings.nccl_patience = 0.5;
 }
-TestSuite(simt_nccl, .init = quiet, .timeout = 60);
+TestSuite(simt_nccl, .init = quiet);
 
 static ncclUniqueId new_id()
 {
