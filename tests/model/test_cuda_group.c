@@ -174,6 +174,21 @@ Test(cuda_group, case_53_a_rank_that_fails_ends_all_and_the_group_serves_on, .ti
     jsc_group_close(group);
 }
 
+Test(cuda_group, case_53_a_rank_without_a_gpu_is_told_apart, .timeout = 120)
+{
+    jsc_group *group = NULL;
+    jsc_attribution *a = NULL;
+    jsc_error error = {0};
+    (void)several_devices();
+    const jsc_request r = request_of(&questions[1]);
+    jsc_model *gpu = random_model(&tiny_sizes, "cuda:0"), *cpu = random_model(&tiny_sizes, "cpu");
+    const jsc_model *models[2] = {gpu, cpu};
+    cr_assert(jsc_group_make(models, 2, &group, &error) == JSC_OK, "%s", error.text);
+    cr_expect(eq(int, (int)jsc_group_attribute(group, &r, &a, &error), JSC_E_ARGUMENT));
+    cr_expect(strstr(error.text, "ranks of one kind are wanted") != NULL && a == NULL, "%s", error.text);
+    jsc_group_close(group), jsc_model_close(gpu), jsc_model_close(cpu);
+}
+
 #ifdef JSC_SIMT
 /* ---- what only the emulator can show ---------------------------------------------------------------------------------------- */
 

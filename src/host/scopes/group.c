@@ -114,13 +114,31 @@ struct member {
     bool runs;
 };
 
+/* *through: NULL where some rank's device or library cannot. */
+static jsc_status gather_by_device(const jsc_model *model, struct comm *comm, struct comm **through, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const unsigned char mine = model->ops->comm_over != NULL;
+    unsigned char *all = NULL;
+    bool everyone = true;
+
+    TRY(mem_new(&all, (size_t)comm->size, error));
+    TRY(comm->gather(comm, &mine, sizeof mine, all, error));
+    for (int r = 0; r < comm->size; r++)
+        everyone = everyone && all[r] != 0;
+    if (everyone && model->ops->comm_over(model->device, comm, through, error) != JSC_OK && comm->rank == 0 && model->log != NULL)
+        model->log(model->log_user, 1, error->text);
+done:
+    mem_free(all);
+    return status;
+}
+
 jsc_status group_run(const jsc_model *model, const jsc_request *request, struct comm *comm, jsc_attribution **out, jsc_error *error)
 {
     struct comm *through = NULL;
-    if (comm->size > 1 && model->ops->comm_over != NULL && model->ops->comm_over(model->device, comm, &through, error) != JSC_OK &&
-        comm->rank == 0 && model->log != NULL)
-        model->log(model->log_user, 1, error->text);
-    const jsc_status status = attribute_run(model, request, through != NULL ? through : comm, out, error);
+    jsc_status status = comm->size > 1 ? gather_by_device(model, comm, &through, error) : JSC_OK;
+    if (status == JSC_OK)
+        status = attribute_run(model, request, through != NULL ? through : comm, out, error);
     if (status != JSC_OK)
         comm->fail(comm, error); /* before the end of what gathers over it */
     if (through != NULL)
