@@ -81,7 +81,7 @@ def cache(build):
 
 def ptx_of(nvcc, source):
     command = [nvcc, "-std=c++17", "-O3", "-ptx", "-arch=compute_90", "-o", "-", source]
-    command += [f"-I{ROOT / folder}" for folder in ("include", "src/host/base", "src/kernels")]
+    command += [f"-I{ROOT / folder}" for folder in ("include", "src/host/base", "src/host/comm", "src/kernels")]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         fail(f"{' '.join(map(str, command))}:\n{run.stderr}")
