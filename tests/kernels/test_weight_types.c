@@ -1,5 +1,5 @@
 /* test_weight_types.c: making a linear layer from every element type on every backend: rows out of order, odd counts, odd addresses, stored
- * transposed; against the type's own decoding (test_dtype.c holds that to the reference), bit for bit. Pages of mapped files. */
+ * transposed; against the type's own decoding (test_dtype.c holds that to the reference), exactly. Pages of mapped files. */
 #include "testing.h"
 
 #include <sys/mman.h>
@@ -28,13 +28,15 @@ static void check(struct rig *rig, const struct jsc_weight *w, const double *wan
     const size_t n = w->n, k = w->k;
     double *got = new_doubles(n * k), *eye = new_doubles((n > k ? n : k) * (n > k ? n : k));
     int32_t ids[MOST];
-    bool columns = true;
+    bool columns = true, in_rows = true;
     for (size_t i = 0; i < n; i++)
         ids[i] = (int32_t)i;
     dptr rows = rig_blank(rig, ROLE_REAL, n * k);
     RUN(rig, embed, .n = n, .ids = ids, .w = w, .scale = 1.0, .out = rows);
     rig_down(rig, ROLE_REAL, got, rows, n * k);
-    cr_expect(same_bits(got, want, n * k), "%s, %s: rows", rig->ops->name, what);
+    for (size_t i = 0; i < n * k; i++)
+        in_rows = in_rows && got[i] == want[i]; /* the sign of a zero may be lost */
+    cr_expect(in_rows, "%s, %s: rows", rig->ops->name, what);
     for (size_t i = 0; i < k; i++)
         eye[i * k + i] = 1.0;
     dptr y = rig_blank(rig, ROLE_REAL, n * k);
