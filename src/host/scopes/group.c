@@ -120,7 +120,7 @@ static jsc_status gather_by_device(const jsc_model *model, struct comm *comm, st
     jsc_status status = JSC_OK;
     const unsigned char mine = model->ops->comm_over != NULL;
     unsigned char *all = NULL;
-    bool everyone = true;
+    bool everyone = mine != 0;
 
     TRY(mem_new(&all, (size_t)comm->size, error));
     TRY(comm->gather(comm, &mine, sizeof mine, all, error));
