@@ -80,10 +80,15 @@ void data_free(void);
 double *new_doubles(size_t n); /* zeroed; caller frees with free() */
 double dot(const double *a, const double *b, size_t n);
 
+/* Columns of w by matmul with one-hot rows and its rows by matmul_vjp equal want [w->n][w->k] exactly. */
+void check_products(struct rig *rig, const struct jsc_weight *w, const double *want, const char *what);
+
 /* ---- errors (testing.c) ------------------------------------------------------------------------------------------------------ */
 
 /* max |a - b| / max |b|, infinite if anything is not finite; 0 / 0 is 0. */
 double error_relative(const double *a, const double *b, size_t n);
+/* The same of scores, which are never all 0: infinite if b is. */
+double error_of_scores(const double *a, const double *b, size_t n);
 /* The same, each element by itself: max |a - b| / (|b| + 1e-9 max |b|). */
 double error_elementwise(const double *a, const double *b, size_t n);
 bool same_bits(const double *a, const double *b, size_t n);

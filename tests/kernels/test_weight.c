@@ -17,9 +17,8 @@ static unsigned char *random_bytes(size_t n, uint64_t stream)
 /* W through each use: rows by embed, columns by matmul with one-hot rows, rows again by matmul_vjp. All exact. */
 static void check_weight(struct rig *rig, const struct jsc_weight *w, const double *want, const char *what)
 {
-    double *got = new_doubles(OUT * IN), *eye = new_doubles(IN * IN);
+    double *got = new_doubles(OUT * IN);
     int32_t ids[OUT];
-    bool columns = true;
 
     cr_assert(w->n == OUT && w->k == IN, "%s, %s: %zu x %zu", rig->ops->name, what, w->n, w->k);
     for (int i = 0; i < OUT; i++)
@@ -28,30 +27,8 @@ static void check_weight(struct rig *rig, const struct jsc_weight *w, const doub
     RUN(rig, embed, .n = OUT, .ids = ids, .w = w, .scale = 1.0, .out = rows);
     rig_down(rig, ROLE_REAL, got, rows, OUT * IN);
     cr_expect(same_bits(got, want, OUT * IN), "%s, %s: rows", rig->ops->name, what);
-
-    for (int i = 0; i < IN; i++)
-        eye[i * IN + i] = 1.0;
-    dptr y = rig_blank(rig, ROLE_REAL, IN * OUT);
-    RUN(rig, matmul, .n = IN, .w = w, .x = rig_up(rig, ROLE_ACT, eye, IN * IN), .y = y);
-    rig_down(rig, ROLE_REAL, got, y, IN * OUT);
-    for (int i = 0; i < IN; i++)
-        for (int o = 0; o < OUT; o++)
-            columns = columns && got[i * OUT + o] == want[o * IN + i];
-    cr_expect(columns, "%s, %s: matmul", rig->ops->name, what);
-
-    memset(eye, 0, IN * IN * sizeof *eye);
-    for (int i = 0; i < OUT; i++)
-        eye[i * OUT + i] = 1.0;
-    dptr dx = rig_blank(rig, ROLE_COT, OUT * IN);
-    RUN(rig, matmul_vjp, .n = OUT, .w = w, .dy = rig_up(rig, ROLE_COT, eye, OUT * OUT), .dx = dx);
-    rig_down(rig, ROLE_COT, got, dx, OUT * IN);
-    for (int i = 0; i < OUT * IN; i++)
-        if (got[i] != want[i]) {
-            cr_expect(false, "%s, %s: matmul_vjp, element %d is %g, not %g", rig->ops->name, what, i, got[i], want[i]);
-            break;
-        }
+    check_products(rig, w, want, what);
     free(got);
-    free(eye);
 }
 
 static void make_and_check(struct rig *rig, const struct weight_part *parts, size_t n_parts, const double *want, const char *what)

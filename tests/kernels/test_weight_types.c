@@ -26,9 +26,9 @@ static unsigned char *stored_rows(enum dtype type, size_t rows, size_t columns, 
 static void check(struct rig *rig, const struct jsc_weight *w, const double *want, const char *what)
 {
     const size_t n = w->n, k = w->k;
-    double *got = new_doubles(n * k), *eye = new_doubles((n > k ? n : k) * (n > k ? n : k));
+    double *got = new_doubles(n * k);
     int32_t ids[MOST];
-    bool columns = true, in_rows = true;
+    bool in_rows = true;
     for (size_t i = 0; i < n; i++)
         ids[i] = (int32_t)i;
     dptr rows = rig_blank(rig, ROLE_REAL, n * k);
@@ -37,27 +37,8 @@ static void check(struct rig *rig, const struct jsc_weight *w, const double *wan
     for (size_t i = 0; i < n * k; i++)
         in_rows = in_rows && got[i] == want[i]; /* the sign of a zero may be lost */
     cr_expect(in_rows, "%s, %s: rows", rig->ops->name, what);
-    for (size_t i = 0; i < k; i++)
-        eye[i * k + i] = 1.0;
-    dptr y = rig_blank(rig, ROLE_REAL, n * k);
-    RUN(rig, matmul, .n = k, .w = w, .x = rig_up(rig, ROLE_ACT, eye, k * k), .y = y);
-    rig_down(rig, ROLE_REAL, got, y, n * k);
-    for (size_t i = 0; i < k; i++)
-        for (size_t o = 0; o < n; o++)
-            columns = columns && got[i * n + o] == want[o * k + i];
-    cr_expect(columns, "%s, %s: matmul", rig->ops->name, what);
-    memset(eye, 0, n * n * sizeof *eye);
-    for (size_t i = 0; i < n; i++)
-        eye[i * n + i] = 1.0;
-    dptr dx = rig_blank(rig, ROLE_COT, n * k);
-    RUN(rig, matmul_vjp, .n = n, .w = w, .dy = rig_up(rig, ROLE_COT, eye, n * n), .dx = dx);
-    rig_down(rig, ROLE_COT, got, dx, n * k);
-    bool back = true;
-    for (size_t i = 0; i < n * k; i++)
-        back = back && got[i] == want[i];
-    cr_expect(back, "%s, %s: matmul_vjp", rig->ops->name, what);
+    check_products(rig, w, want, what);
     free(got);
-    free(eye);
 }
 
 /* What a backend should hold: doubles of F64 in ref, floats elsewhere. */

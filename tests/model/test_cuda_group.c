@@ -94,30 +94,6 @@ static jsc_attribution *group_answer(const jsc_group *group, const jsc_request *
     return a;
 }
 
-static double difference(const double *a, const double *b, size_t n)
-{
-    double largest = 0.0, error = 0.0;
-    for (size_t i = 0; i < n; i++)
-        largest = fmax(largest, fabs(b[i]));
-    for (size_t i = 0; i < n; i++) {
-        const double e = fabs(a[i] - b[i]) / largest;
-        if (!(e <= error))
-            error = e;
-    }
-    return error;
-}
-
-static void compare(const char *what, const jsc_attribution *got, const jsc_attribution *want, double tolerance)
-{
-    const size_t n = want->n_scores * want->n_tokens;
-    cr_assert(got->n_scores == want->n_scores && got->n_tokens == want->n_tokens);
-    cr_expect(difference(got->scores, want->scores, n) <= tolerance, "%s: %g", what, difference(got->scores, want->scores, n));
-    if (want->layers != NULL)
-        cr_expect(difference(got->layers, want->layers, n * (size_t)want->n_layers) <= tolerance, "%s: layers", what);
-    if (want->matrix != NULL)
-        cr_expect(difference(got->matrix, want->matrix, want->n_tokens * want->n_tokens) <= tolerance, "%s: matrix", what);
-}
-
 Test(cuda_group, case_54_any_number_of_devices_gives_the_scores_of_one, .timeout = 600)
 {
     static const char *const lists[] = {"cuda:all", "cuda:0,1", "cuda:2,0,1"};
@@ -131,7 +107,7 @@ Test(cuda_group, case_54_any_number_of_devices_gives_the_scores_of_one, .timeout
             jsc_attribution *want = group_answer(one, &r), *got = group_answer(group, &r), *again = group_answer(group, &r);
             char what[96];
             snprintf(what, sizeof what, "%s on %s", questions[q].name, lists[i]);
-            compare(what, got, want, 1e-6);
+            answers_agree(what, got, want, 1e-6);
             cr_expect(memcmp(got->scores, again->scores, got->n_scores * got->n_tokens * sizeof(double)) == 0, "%s: other bits", what);
             jsc_attribution_free(want), jsc_attribution_free(got), jsc_attribution_free(again);
         }
@@ -169,7 +145,7 @@ Test(cuda_group, case_53_a_rank_that_fails_ends_all_and_the_group_serves_on, .ti
     cr_expect(clock_seconds() - start < 60.0, "within the deadline, not at it: %g s", clock_seconds() - start);
     r = request_of(&questions[2]);
     jsc_attribution *got = group_answer(group, &r);
-    compare("after a failure", got, want, 0.0);
+    answers_agree("after a failure", got, want, 0.0);
     jsc_attribution_free(want), jsc_attribution_free(got);
     jsc_group_close(group);
 }
@@ -215,7 +191,7 @@ Test(cuda_group, without_nccl_ranks_gather_through_the_host, .timeout = 300)
         simt_settings.nccl_version = cases[i].version;
         jsc_attribution *got = group_answer(group, &r);
         cr_expect(strncmp(said, cases[i].line, strlen(cases[i].line)) == 0, "\"%s\" is not \"%s\"", said, cases[i].line);
-        compare(cases[i].line, got, want, 0.0);
+        answers_agree(cases[i].line, got, want, 0.0);
         jsc_attribution_free(got);
     }
     cr_expect(simt_gathers() == gathers, "NCCL was used all the same");

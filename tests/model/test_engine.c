@@ -1,5 +1,6 @@
 /* test_engine.c: plan, trace and the two walks: any form, chunking and number of sequences gives the same pull-back. */
 #include "engine_internal.h"
+#include "testing.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -91,19 +92,6 @@ static double *pull(struct setup *u, int S, int B, const int32_t *pos, const dou
     return sums;
 }
 
-static double worst(const double *a, const double *b, size_t n)
-{
-    double largest = 0.0, error = 0.0;
-    for (size_t i = 0; i < n; i++)
-        largest = fmax(largest, fabs(b[i]));
-    for (size_t i = 0; i < n; i++) {
-        const double e = fabs(a[i] - b[i]) / largest;
-        if (!(e <= error))
-            error = e;
-    }
-    return error;
-}
-
 Test(engine, the_three_forms_agree)
 {
     const int B = 5, T = 11;
@@ -120,7 +108,7 @@ Test(engine, the_three_forms_agree)
         if (form == MLP_DIRECT)
             direct = sums;
         else {
-            cr_expect(le(dbl, worst(sums, direct, n), 1e-12), "form %d", form);
+            cr_expect(le(dbl, error_of_scores(sums, direct, n), 1e-12), "form %d", form);
             mem_free(sums);
         }
         tear_down(&u);
@@ -189,7 +177,7 @@ static void check_pieces(const char *device, int S, double tolerance)
             for (size_t j = 0; j < sizeof sides / sizeof *sides; j++) {
                 struct setup u = set_up_in_pieces(device, S, T, B, form, tokens[i], sides[j]);
                 double *sums = pull(&u, S, B, pos, cot);
-                cr_expect(le(dbl, worst(sums, whole, n), tolerance),
+                cr_expect(le(dbl, error_of_scores(sums, whole, n), tolerance),
                           "%s, %s, %d sequences, form %d, pieces of %d tokens, %d right-hand sides", folder, device, S, form, tokens[i],
                           sides[j]);
                 mem_free(sums);
@@ -269,7 +257,7 @@ Test(engine, cpu_agrees_with_ref_in_every_form)
         double *cot = cotangents(B, cpu.d), *a = pull(&cpu, 1, B, pos, cot), *b = pull(&ref, 1, B, pos, cot),
                *again = pull(&cpu, 1, B, pos, cot);
         const size_t n = (size_t)cpu.L * T * B;
-        cr_expect(le(dbl, worst(a, b, n), 2e-6), "form %d", form);
+        cr_expect(le(dbl, error_of_scores(a, b, n), 2e-6), "form %d", form);
         cr_expect(memcmp(a, again, n * sizeof *a) == 0, "case 31: the same bits from run to run, form %d", form);
         mem_free(a), mem_free(b), mem_free(again), mem_free(cot);
         tear_down(&cpu), tear_down(&ref);

@@ -52,31 +52,6 @@ static jsc_group *group_of(const jsc_model *model, int n)
     return group;
 }
 
-static double difference(const double *a, const double *b, size_t n)
-{
-    double largest = 0.0, error = 0.0;
-    for (size_t i = 0; i < n; i++)
-        largest = fmax(largest, fabs(b[i]));
-    for (size_t i = 0; i < n; i++) {
-        const double e = fabs(a[i] - b[i]) / largest;
-        if (!(e <= error))
-            error = e;
-    }
-    return error;
-}
-
-static void compare(const char *what, const jsc_attribution *got, const jsc_attribution *want, double tolerance)
-{
-    const size_t n = want->n_scores * want->n_tokens, L = (size_t)want->n_layers;
-    cr_assert(got->n_scores == want->n_scores && got->n_tokens == want->n_tokens && (got->layers == NULL) == (want->layers == NULL) &&
-              (got->matrix == NULL) == (want->matrix == NULL));
-    cr_expect(difference(got->scores, want->scores, n) <= tolerance, "%s: %g", what, difference(got->scores, want->scores, n));
-    if (want->layers != NULL)
-        cr_expect(difference(got->layers, want->layers, n * L) <= tolerance, "%s: layers", what);
-    if (want->matrix != NULL)
-        cr_expect(difference(got->matrix, want->matrix, want->n_tokens * want->n_tokens) <= tolerance, "%s: matrix", what);
-}
-
 /* Any number of members, also more than right-hand sides; chunks of any size. */
 static void check_members(const char *device, double tolerance)
 {
@@ -93,7 +68,7 @@ static void check_members(const char *device, double tolerance)
                 r.chunk = chunk;
                 snprintf(what, sizeof what, "%s: %s, %d members, chunks of %d", device, questions[q].name, n, chunk);
                 cr_assert(jsc_group_attribute(group, &r, &got, &error) == JSC_OK, "%s: %s", what, error.text);
-                compare(what, got, want, tolerance);
+                answers_agree(what, got, want, tolerance);
                 cr_assert(jsc_group_attribute(group, &r, &again, &error) == JSC_OK);
                 cr_expect(memcmp(got->scores, again->scores, got->n_scores * got->n_tokens * sizeof(double)) == 0, "%s: other bits", what);
                 jsc_attribution_free(got), jsc_attribution_free(again);

@@ -1,6 +1,7 @@
 /* test_group_processes.c: one request shared by several processes gives the scores of one, and whatever happens to one is said by all. */
 #include "base_internal.h"
 #include "support/random_model.h"
+#include "testing.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -115,19 +116,6 @@ static double run(int n)
     return clock_seconds() - start;
 }
 
-static double difference(const double *a, const double *b, size_t n)
-{
-    double largest = 0.0, error = 0.0;
-    for (size_t i = 0; i < n; i++)
-        largest = fmax(largest, fabs(b[i]));
-    for (size_t i = 0; i < n; i++) {
-        const double e = fabs(a[i] - b[i]) / largest;
-        if (!(e <= error))
-            error = e;
-    }
-    return error;
-}
-
 static jsc_request question(int i)
 {
     static const int32_t targets[3] = {3, 7, 11};
@@ -154,8 +142,8 @@ Test(group_processes, case_54_any_number_of_processes_gives_the_scores_of_one)
             for (int i = 0; i < n; i++) {
                 const struct process *p = &processes[i];
                 cr_expect(p->ended && p->status == JSC_OK && p->again == JSC_OK, "question %d, rank %d of %d: %s", q, i, n, p->error.text);
-                cr_expect(difference(p->scores, want->scores, n_scores) <= 1e-13, "question %d, rank %d of %d: %g", q, i, n,
-                          difference(p->scores, want->scores, n_scores));
+                cr_expect(error_of_scores(p->scores, want->scores, n_scores) <= 1e-13, "question %d, rank %d of %d: %g", q, i, n,
+                          error_of_scores(p->scores, want->scores, n_scores));
                 cr_expect(memcmp(p->scores, processes[0].scores, n_scores * sizeof(double)) == 0, "ranks have other bits");
                 cr_expect(i == 0 ? p->progress > 0 : p->progress == 0, "progress is rank 0's");
             }
@@ -209,7 +197,7 @@ Test(group_processes, a_request_that_one_refuses_is_refused_by_all_and_the_group
         cr_expect(p->ended && p->before == JSC_E_ARGUMENT && strstr(p->error.text, "rank 1: position 99 is outside") != NULL, "%s",
                   p->error.text);
         cr_expect(p->status == JSC_OK && p->again == JSC_OK, "rank %d: %s", i, p->again_error.text);
-        cr_expect(difference(p->scores, want->scores, T) <= 1e-13);
+        cr_expect(error_of_scores(p->scores, want->scores, T) <= 1e-13);
     }
     jsc_attribution_free(want), jsc_model_close(model);
 }

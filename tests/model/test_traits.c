@@ -1,5 +1,6 @@
 /* test_traits.c: traits that llama files do not use but the walks carry: windows, soft-caps; what strict means; folder and GGUF twins. */
 #include "engine_internal.h"
+#include "testing.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -38,19 +39,6 @@ static void scores(const jsc_model *model, jsc_scope scope, double *out)
     jsc_attribution_free(a);
 }
 
-static double worst(const double *a, const double *b)
-{
-    double largest = 0.0, error = 0.0;
-    for (int t = 0; t < T; t++)
-        largest = fmax(largest, fabs(b[t]));
-    for (int t = 0; t < T; t++) {
-        const double e = fabs(a[t] - b[t]) / largest;
-        if (!(e <= error))
-            error = e;
-    }
-    return error;
-}
-
 Test(traits, case_11_tokens_out_of_reach_of_the_window_score_exactly_zero)
 {
     const char *const devices[] = {"ref", "cpu"};
@@ -69,7 +57,7 @@ Test(traits, case_11_tokens_out_of_reach_of_the_window_score_exactly_zero)
         }
         jsc_model_close(model);
     }
-    cr_expect(le(dbl, worst(s[1], s[0]), 2e-6));
+    cr_expect(le(dbl, error_of_scores(s[1], s[0], T), 2e-6));
 }
 
 Test(traits, case_12_caps_act_in_forward_and_in_the_pull_back)
@@ -85,8 +73,9 @@ Test(traits, case_12_caps_act_in_forward_and_in_the_pull_back)
         scores(model, JSC_SCOPE_SEMANTIC, s[i]);
         jsc_model_close(model);
     }
-    cr_expect(le(dbl, worst(s[1], s[0]), 5e-6));
-    cr_expect(worst(plain, s[0]) > 0.01, "the caps bite");
+    cr_expect(le(dbl, error_of_scores(s[1], s[0], T), 5e-6));
+    const double bite = error_of_scores(plain, s[0], T);
+    cr_expect(bite > 0.01 && isfinite(bite), "the caps bite");
 }
 
 /* d z / d (one component of x) by central differences through both caps, against the pull-back: the slope must not be forgotten. */
@@ -140,7 +129,8 @@ Test(traits, case_15_folder_and_gguf_twin_give_the_same_scores)
             scores(model, JSC_SCOPE_TEMPERATURE, s[k]);
             jsc_model_close(model);
         }
-        cr_expect(le(dbl, worst(s[1], s[0]), 1e-6), "%s: the converter permutes q and k, and rope_freqs holds float divisors", twins[i][1]);
+        cr_expect(le(dbl, error_of_scores(s[1], s[0], T), 1e-6), "%s: the converter permutes q and k, and rope_freqs holds float divisors",
+                  twins[i][1]);
     }
 }
 
@@ -155,7 +145,7 @@ Test(traits, case_29_strict_is_float32_and_says_so)
     cr_expect(eq(str, (char *)info.precision, "strict"));
     scores(cpu, JSC_SCOPE_TEMPERATURE, s[0]);
     scores(ref, JSC_SCOPE_TEMPERATURE, s[1]);
-    cr_expect(le(dbl, worst(s[0], s[1]), 2e-6), "TF32 would be wrong by 1e-3");
+    cr_expect(le(dbl, error_of_scores(s[0], s[1], T), 2e-6), "TF32 would be wrong by 1e-3");
     jsc_model_close(cpu);
     jsc_model_close(ref);
 }

@@ -2,6 +2,7 @@
 #include "random_model.h"
 #include "base_internal.h"
 #include "checkpoint.h"
+#include "testing.h"
 
 #include <criterion/criterion.h>
 
@@ -102,6 +103,20 @@ void refused(const jsc_model *model, const jsc_request *request, jsc_status stat
     cr_expect(strchr(error.text, '\n') == NULL, "more than one line: %s", error.text);
     cr_expect(a == NULL, "the output was touched");
     jsc_attribution_free(a);
+}
+
+void answers_agree(const char *what, const jsc_attribution *got, const jsc_attribution *want, double tolerance)
+{
+    const size_t n = want->n_scores * want->n_tokens, L = (size_t)want->n_layers, square = want->n_tokens * want->n_tokens;
+    cr_assert(got->n_scores == want->n_scores && got->n_tokens == want->n_tokens && (got->layers == NULL) == (want->layers == NULL) &&
+                  (got->matrix == NULL) == (want->matrix == NULL),
+              "%s: other parts", what);
+    const double error = error_of_scores(got->scores, want->scores, n);
+    cr_expect(error <= tolerance, "%s: %g", what, error);
+    if (want->layers != NULL)
+        cr_expect(error_of_scores(got->layers, want->layers, n * L) <= tolerance, "%s: layers", what);
+    if (want->matrix != NULL)
+        cr_expect(error_of_scores(got->matrix, want->matrix, square) <= tolerance, "%s: matrix", what);
 }
 
 jsc_request ask(jsc_scope scope, size_t n)

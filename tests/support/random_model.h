@@ -24,6 +24,8 @@ extern const struct random_sizes wide_sizes;
 jsc_attribution *answer(const jsc_model *model, const jsc_request *request);
 /* jsc_attribute that must fail with this status, one line that holds word, and *out untouched. */
 void refused(const jsc_model *model, const jsc_request *request, jsc_status status, const char *word);
+/* Scores, layer map and matrix of the one within tolerance of the other's, relative to the largest of each; both have the same parts. */
+void answers_agree(const char *what, const jsc_attribution *got, const jsc_attribution *want, double tolerance);
 /* The request for ids 0..n-1 shuffled, under a scope. */
 jsc_request ask(jsc_scope scope, size_t n);
 #endif

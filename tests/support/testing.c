@@ -288,6 +288,11 @@ double error_relative(const double *a, const double *b, size_t n)
     return worst == 0.0 ? 0.0 : worst / largest(b, n);
 }
 
+double error_of_scores(const double *a, const double *b, size_t n)
+{
+    return largest(b, n) > 0.0 ? error_relative(a, b, n) : HUGE_VAL;
+}
+
 double error_elementwise(const double *a, const double *b, size_t n)
 {
     const double floor_of_all = 1e-9 * largest(b, n);
@@ -344,4 +349,31 @@ double error_of_gradient(forward_fn f, const void *context, size_t nx, const dou
     }
     free(u);
     return worst;
+}
+
+void check_products(struct rig *rig, const struct jsc_weight *w, const double *want, const char *what)
+{
+    const size_t n = w->n, k = w->k, side = n > k ? n : k;
+    double *got = new_doubles(n * k), *eye = new_doubles(side * side);
+    dptr y = rig_blank(rig, ROLE_REAL, n * k), dx = rig_blank(rig, ROLE_COT, n * k);
+    size_t bad = 0;
+
+    for (size_t i = 0; i < k; i++)
+        eye[i * k + i] = 1.0;
+    RUN(rig, matmul, .n = k, .w = w, .x = rig_up(rig, ROLE_ACT, eye, k * k), .y = y);
+    rig_down(rig, ROLE_REAL, got, y, n * k);
+    for (size_t i = 0; i < k; i++)
+        for (size_t o = 0; o < n; o++)
+            bad += !(got[i * n + o] == want[o * k + i]);
+    cr_expect(bad == 0, "%s, %s: matmul, %zu of %zu elements differ", rig->ops->name, what, bad, n * k);
+    memset(eye, 0, side * side * sizeof *eye);
+    for (size_t i = 0; i < n; i++)
+        eye[i * n + i] = 1.0;
+    RUN(rig, matmul_vjp, .n = n, .w = w, .dy = rig_up(rig, ROLE_COT, eye, n * n), .dx = dx);
+    rig_down(rig, ROLE_COT, got, dx, n * k);
+    bad = 0;
+    for (size_t i = 0; i < n * k; i++)
+        bad += !(got[i] == want[i]);
+    cr_expect(bad == 0, "%s, %s: matmul_vjp, %zu of %zu elements differ", rig->ops->name, what, bad, n * k);
+    free(got), free(eye);
 }

@@ -15,6 +15,9 @@
 #define HF_O .o = HF_LAYER "self_attn.o_proj"
 #define HF_QK_NORM .q_norm = HF_LAYER "self_attn.q_norm", .k_norm = HF_LAYER "self_attn.k_norm"
 #define HF_NORMS .attn_norm = HF_LAYER "input_layernorm", .mlp_norm = HF_LAYER "post_attention_layernorm"
+#define HF_SANDWICH \
+    .attn_norm = HF_LAYER "input_layernorm", .attn_post = HF_LAYER "post_attention_layernorm", \
+    .mlp_norm = HF_LAYER "pre_feedforward_layernorm", .mlp_post = HF_LAYER "post_feedforward_layernorm"
 #define HF_DOWN .down = HF_LAYER "mlp.down_proj"
 #define HF_MLP .gate = HF_LAYER "mlp.gate_proj", .up = HF_LAYER "mlp.up_proj", HF_DOWN
 #define HF_LLAMA HF_OUTER, HF_QKV, HF_O, HF_NORMS, HF_MLP
@@ -24,6 +27,7 @@
     .q = "blk.%d.attn_q", .k = "blk.%d.attn_k", .v = "blk.%d.attn_v", .qkv = "blk.%d.attn_qkv", .o = "blk.%d.attn_output"
 #define GGUF_QK_NORM .q_norm = "blk.%d.attn_q_norm", .k_norm = "blk.%d.attn_k_norm"
 #define GGUF_NORMS .attn_norm = "blk.%d.attn_norm", .mlp_norm = "blk.%d.ffn_norm"
+#define GGUF_POST_NORMS .attn_post = "blk.%d.post_attention_norm", .mlp_post = "blk.%d.post_ffw_norm"
 #define GGUF_DOWN .down = "blk.%d.ffn_down"
 #define GGUF_MLP .gate = "blk.%d.ffn_gate", .up = "blk.%d.ffn_up", GGUF_DOWN
 #define GGUF_PLAIN_MLP .up = "blk.%d.ffn_up", GGUF_DOWN
@@ -171,9 +175,8 @@ static const struct family families[] = {
                .attn_cap = 50.0,
                .final_cap = 30.0,
                .query_scalar = 256.0},
-     .hf = {HF_OUTER, HF_QKV, HF_O, HF_MLP, .attn_norm = HF_LAYER "input_layernorm", .attn_post = HF_LAYER "post_attention_layernorm",
-            .mlp_norm = HF_LAYER "pre_feedforward_layernorm", .mlp_post = HF_LAYER "post_feedforward_layernorm"},
-     .gguf = {GGUF_LLAMA, .attn_post = "blk.%d.post_attention_norm", .mlp_post = "blk.%d.post_ffw_norm"}},
+     .hf = {HF_OUTER, HF_QKV, HF_O, HF_MLP, HF_SANDWICH},
+     .gguf = {GGUF_LLAMA, GGUF_POST_NORMS}},
     {.name = "gemma3_text", /* and the text part of "gemma3" */
      .gguf_name = "gemma3",
      .models = "Gemma 3 (text part)",
@@ -200,10 +203,8 @@ static const struct family families[] = {
                .absent_window = 4096,
                .local_theta = 10000.0,
                .query_scalar = 256.0},
-     .hf = {HF_OUTER, HF_QKV, HF_O, HF_QK_NORM, HF_MLP, .attn_norm = HF_LAYER "input_layernorm",
-            .attn_post = HF_LAYER "post_attention_layernorm", .mlp_norm = HF_LAYER "pre_feedforward_layernorm",
-            .mlp_post = HF_LAYER "post_feedforward_layernorm"},
-     .gguf = {GGUF_LLAMA, GGUF_QK_NORM, .attn_post = "blk.%d.post_attention_norm", .mlp_post = "blk.%d.post_ffw_norm"}},
+     .hf = {HF_OUTER, HF_QKV, HF_O, HF_QK_NORM, HF_MLP, HF_SANDWICH},
+     .gguf = {GGUF_LLAMA, GGUF_QK_NORM, GGUF_POST_NORMS}},
     {.name = "olmo2",
      .gguf_name = "olmo2",
      .models = "OLMo 2",
@@ -221,8 +222,7 @@ static const struct family families[] = {
                .qk_norm = ALWAYS},
      .hf = {HF_OUTER, HF_QKV, HF_O, HF_QK_NORM, HF_MLP, .attn_post = HF_LAYER "post_attention_layernorm",
             .mlp_post = HF_LAYER "post_feedforward_layernorm"},
-     .gguf = {GGUF_OUTER, GGUF_ATTENTION, GGUF_QK_NORM, GGUF_MLP, .attn_post = "blk.%d.post_attention_norm",
-              .mlp_post = "blk.%d.post_ffw_norm"}},
+     .gguf = {GGUF_OUTER, GGUF_ATTENTION, GGUF_QK_NORM, GGUF_MLP, GGUF_POST_NORMS}},
     {.name = "granite",
      .gguf_name = "granite",
      .models = "Granite 3 (dense)",
@@ -401,8 +401,7 @@ static const struct family families[] = {
      .hf = {HF_OUTER, HF_QKV, HF_O, HF_DOWN, .attn_norm = HF_LAYER "input_layernorm", .attn_post = HF_LAYER "post_self_attn_layernorm",
             .mlp_norm = HF_LAYER "post_attention_layernorm", .mlp_post = HF_LAYER "post_mlp_layernorm",
             .gate_up = HF_LAYER "mlp.gate_up_proj"},
-     .gguf = {GGUF_OUTER, GGUF_ATTENTION, GGUF_NORMS, GGUF_DOWN, .gate_up = "blk.%d.ffn_up", .attn_post = "blk.%d.post_attention_norm",
-              .mlp_post = "blk.%d.post_ffw_norm"}},
+     .gguf = {GGUF_OUTER, GGUF_ATTENTION, GGUF_NORMS, GGUF_DOWN, .gate_up = "blk.%d.ffn_up", GGUF_POST_NORMS}},
     {.name = "cohere",
      .gguf_name = "command-r",
      .models = "Command R",

@@ -53,12 +53,6 @@ static uint64_t hash_sizes(const jsc_model *m)
     return hash(hash_numbers(FNV_START, numbers, sizeof numbers / sizeof *numbers), m->family->name, strlen(m->family->name));
 }
 
-/* What may not differ: other arithmetic rounds otherwise, and the ranks would choose other directions. */
-static void kind_of(const jsc_model *m, char out[NAME_BYTES])
-{
-    (void)snprintf(out, NAME_BYTES, "%s, %s", m->ops->name, m->precision);
-}
-
 static jsc_status compare(const struct declaration *all, int rank, jsc_error *error)
 {
     const struct declaration *a = &all[0], *b = &all[rank];
@@ -85,7 +79,8 @@ jsc_status job_agree(struct job *job, jsc_error *error)
                        *all = NULL;
 
     (void)snprintf(mine.model, sizeof mine.model, "%s", m->name);
-    kind_of(m, mine.device);
+    /* other arithmetic rounds otherwise, and the ranks would choose other directions */
+    (void)snprintf(mine.device, sizeof mine.device, "%s, %s", m->ops->name, m->precision);
     TRY(mem_new(&all, (size_t)job->comm->size, error));
     TRY(job->comm->gather(job->comm, &mine, sizeof mine, all, error));
     for (int r = 0; r < job->comm->size; r++) {
