@@ -1,4 +1,4 @@
-/* report.h: write an attribution for people (text) and programs (JSON). */
+/* report.h: write attributions for people (text, HTML, SVG) and programs (JSON), read them back, compare them. */
 #ifndef JSCOPES_REPORT_H
 #define JSCOPES_REPORT_H
 
@@ -16,15 +16,29 @@ typedef struct jsc_report_options {
     jsc_colour colour; /**< text: colours of the terminal; NONE marks the words with characters instead */
     int width;         /**< text: cells per line, default 80 */
     int ascii;         /**< text: 1: marks and bars in ASCII */
-    int top_k;         /**< text: lines in the table of the strongest tokens, default 5 */
+    int top_k;      /**< lines in the table of the strongest tokens, bars of the predictions; negative: the format's own (text 5, svg 7) */
+    double inches;  /**< svg: width of the figure, 3.25 (one column of a page) to 6.75 (two, default) */
+    int series;     /**< svg: 1: scores as bars over positions, the tokens' numeric values as a line */
+    int difference; /**< 1: of two results of the same tokens, the first minus the second */
+    const char *title; /**< html, svg: NULL: made of the model's name and the scope */
 } jsc_report_options;
-#define JSC_REPORT_OPTIONS_INIT {sizeof(jsc_report_options), JSC_COLOUR_NONE, 80, 0, 5}
+#define JSC_REPORT_OPTIONS_INIT                                                                                                            \
+    {                                                                                                                                      \
+        sizeof(jsc_report_options), JSC_COLOUR_NONE, 80, 0, -1, 6.75, 0, 0, NULL                                                           \
+    }
 
 /** Takes n bytes of output; returns 0, or anything else to stop with JSC_E_FILE. */
 typedef int (*jsc_write_fn)(void *user, const char *bytes, size_t n);
 
-/** jsc_format_find: the n-th format's name ("text", "json"), NULL past the last. */
+/** jsc_format_name: the n-th format's name ("text", "json"), NULL past the last. */
 JSC_API const char *jsc_format_name(size_t n);
+
+/** What a report shows: one result, or several of one prompt side by side (scopes, models or targets, as in the paper's figures 12 to 14). */
+typedef struct jsc_report_input {
+    size_t n;
+    const jsc_attribution *const *attributions; /**< [n] */
+    const char *const *labels;                  /**< [n] names for them ("fisher", "llama"); NULL: as the results differ */
+} jsc_report_input;
 
 /**
  * jsc_report_write: write attribution in the format called name, in pieces through write().
@@ -38,6 +52,26 @@ JSC_API jsc_status jsc_report_write(const jsc_attribution *attribution, const ch
 /** jsc_report_save: the same into a file, which appears whole under its name or not at all (devices and pipes are written straight). */
 JSC_API jsc_status jsc_report_save(const jsc_attribution *attribution, const char *format, const jsc_report_options *options,
                                    const char *path, jsc_error *error);
+
+/**
+ * jsc_report_write_several, jsc_report_save_several: the same of several results; with one, as above. Formats that show them side by side
+ * add how alike they are (jsc_compare).
+ * JSC_E_ARGUMENT  no result; options->difference without exactly two results of the same tokens and as many rows of scores
+ */
+JSC_API jsc_status jsc_report_write_several(const jsc_report_input *input, const char *format, const jsc_report_options *options,
+                                            jsc_write_fn write, void *user, jsc_error *error);
+JSC_API jsc_status jsc_report_save_several(const jsc_report_input *input, const char *format, const jsc_report_options *options,
+                                           const char *path, jsc_error *error);
+
+/** How alike two results of the same tokens are, on the first row of scores of each, over the tokens up to the earlier position. */
+typedef struct jsc_comparison {
+    double spearman; /**< rank correlation of the scores, ties by mean rank; NaN where a result is constant or there is one token */
+    int k;           /**< as asked for, at most the number of tokens */
+    int common;      /**< of the k strongest tokens of each, how many are the same */
+} jsc_comparison;
+
+/** jsc_compare: JSC_E_ARGUMENT: the results are not of the same token ids, or k < 1. */
+JSC_API jsc_status jsc_compare(const jsc_attribution *a, const jsc_attribution *b, int k, jsc_comparison *out, jsc_error *error);
 
 /**
  * jsc_text_show: any bytes as one line of valid UTF-8 that drives no terminal: control and invisible characters and bytes that are no

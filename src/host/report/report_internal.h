@@ -19,12 +19,18 @@ void sink_printf(struct sink *sink, const char *format, ...) __attribute__((form
 
 struct report {
     const char *name;
-    void (*write)(const jsc_attribution *a, const jsc_report_options *options, struct sink *sink);
+    /* input: checked, n >= 1, labels all there */
+    void (*write)(const jsc_report_input *input, const jsc_report_options *options, struct sink *sink);
 };
 extern const struct report reports[];
 extern const size_t n_reports;
-void report_text(const jsc_attribution *a, const jsc_report_options *options, struct sink *sink);
-void report_json(const jsc_attribution *a, const jsc_report_options *options, struct sink *sink);
+void report_text(const jsc_report_input *input, const jsc_report_options *options, struct sink *sink);
+void report_json(const jsc_report_input *input, const jsc_report_options *options, struct sink *sink);
+
+/* ---- compare.c ----------------------------------------------------------------------------------------------------------------- */
+
+/* The same token ids in the same order. */
+bool compare_same_tokens(const jsc_attribution *a, const jsc_attribution *b);
 
 /* ---- text_escape.c: one character of any bytes at a time ------------------------------------------------------------------- */
 

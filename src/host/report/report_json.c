@@ -301,10 +301,9 @@ static void put_run(const jsc_attribution *a, struct sink *sink, bool *first)
     sink_puts(sink, "}");
 }
 
-void report_json(const jsc_attribution *a, const jsc_report_options *options, struct sink *sink)
+static void put_attribution(const jsc_attribution *a, struct sink *sink)
 {
     bool first = true;
-    (void)options;
     sink_puts(sink, "{");
     put_name(sink, "model", &first);
     put_model(a, sink);
@@ -331,5 +330,17 @@ void report_json(const jsc_attribution *a, const jsc_report_options *options, st
     put_name(sink, "predictions", &first);
     put_predictions(a, sink);
     put_run(a, sink, &first);
-    sink_puts(sink, "}\n");
+    sink_puts(sink, "}");
+}
+
+/* One result is an object, several are lines of one list. */
+void report_json(const jsc_report_input *input, const jsc_report_options *options, struct sink *sink)
+{
+    (void)options;
+    for (size_t i = 0; i < input->n; i++) {
+        if (input->n > 1)
+            sink_puts(sink, i == 0 ? "[" : ",\n");
+        put_attribution(input->attributions[i], sink);
+    }
+    sink_puts(sink, input->n > 1 ? "]\n" : "\n");
 }

@@ -9,6 +9,7 @@
 #define WIDTH_MIN 48
 #define WIDTH_MAX 400
 #define BAR_MAX   30
+#define TOP_K     5
 
 static const char *sgr(const struct text_report *r, const char *code)
 {
@@ -240,15 +241,17 @@ static void put_run(const struct text_report *r)
     }
 }
 
-void report_text(const jsc_attribution *a, const jsc_report_options *options, struct sink *sink)
+static void put_result(const jsc_attribution *a, const jsc_report_options *options, struct sink *sink)
 {
     const int width = options->width;
     const struct text_report r = {a,
                                   sink,
                                   options->colour,
                                   options->ascii != 0,
-                                  width < WIDTH_MIN ? WIDTH_MIN : width > WIDTH_MAX ? WIDTH_MAX : width,
-                                  options->top_k};
+                                  width < WIDTH_MIN   ? WIDTH_MIN
+                                  : width > WIDTH_MAX ? WIDTH_MAX
+                                                      : width,
+                                  options->top_k >= 0 ? options->top_k : TOP_K};
     const char *scope = jsc_scope_name(a->scope);
 
     sink_puts(sink, BOLD(&r));
@@ -273,4 +276,13 @@ void report_text(const jsc_attribution *a, const jsc_report_options *options, st
     if (a->scope == JSC_SCOPE_PATH)
         put_path(&r);
     put_run(&r);
+}
+
+void report_text(const jsc_report_input *input, const jsc_report_options *options, struct sink *sink)
+{
+    for (size_t i = 0; i < input->n; i++) {
+        if (i > 0)
+            sink_puts(sink, "\n");
+        put_result(input->attributions[i], options, sink);
+    }
 }
