@@ -63,6 +63,29 @@ JSC_API jsc_status jsc_report_write_several(const jsc_report_input *input, const
 JSC_API jsc_status jsc_report_save_several(const jsc_report_input *input, const char *format, const jsc_report_options *options,
                                            const char *path, jsc_error *error);
 
+/**
+ * jsc_attribution_read: the result that the format json wrote: the identical attribution, every number bit for bit (a number that is not
+ * finite was written as null and is NaN again). A line of a corpus is read too; fields that are not known are passed over.
+ *
+ * json   one object, or a list of one; may come from anywhere: all that it says is checked
+ * out    freed by jsc_attribution_free(); untouched on failure
+ *
+ * JSC_E_FORMAT  no such JSON, a wrong type, lengths that disagree, several results
+ */
+JSC_API jsc_status jsc_attribution_read(const char *json, size_t n, jsc_attribution **out, jsc_error *error);
+
+/**
+ * jsc_attribution_read_next: the next of several results: of the list that the format json makes of them, or of objects one after another
+ * (lines).
+ *
+ * at   0 at first, then as the last call left it
+ * out  NULL at the end
+ */
+JSC_API jsc_status jsc_attribution_read_next(const char *json, size_t n, size_t *at, jsc_attribution **out, jsc_error *error);
+
+/** jsc_attribution_has_id: 1 if json is an object whose field "id" is this text, or this whole number. Fast: nothing else is looked at. */
+JSC_API int jsc_attribution_has_id(const char *json, size_t n, const char *id);
+
 /** How alike two results of the same tokens are, on the first row of scores of each, over the tokens up to the earlier position. */
 typedef struct jsc_comparison {
     double spearman; /**< rank correlation of the scores, ties by mean rank; NaN where a result is constant or there is one token */

@@ -71,6 +71,8 @@ jsc_status json_reader_key(struct json_reader *r, char *out, size_t *n, jsc_erro
 size_t json_reader_string_size(const struct json_reader *r); /* bytes that the string here needs at most, NUL included */
 /* A whole number >= 0 below 2^64, without sign, fraction or exponent. what: for the message. */
 jsc_status json_reader_u64(struct json_reader *r, const char *what, uint64_t *out, jsc_error *error);
+/* Any finite number, to the nearest double; at most 127 characters. To be called in the C locale. */
+jsc_status json_reader_double(struct json_reader *r, const char *what, double *out, jsc_error *error);
 jsc_status json_reader_skip(struct json_reader *r, jsc_error *error); /* any value, its grammar checked */
 /* To the end of the value here, found by its brackets and quotes alone: its grammar is left to who reads it. */
 void json_reader_hop(struct json_reader *r);

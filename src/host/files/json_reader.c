@@ -1,6 +1,8 @@
 /* json_reader.c: one pass over JSON text without building a tree: the memory of a 100 MB header is what its reader keeps of it. */
 #include "files_internal.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BAD(r, what) bad((r), error, (what))
@@ -205,6 +207,16 @@ static size_t number_end(const struct json_reader *r, bool *whole)
     return i;
 }
 
+/* The value as it stands there, up to its end. */
+static jsc_status no_number(const struct json_reader *r, const char *what, const char *wanted, jsc_error *error)
+{
+    size_t shown = 0;
+    while (r->at + shown < r->n && shown < 40 && strchr(",]} \n\r\t", r->text[r->at + shown]) == NULL)
+        shown++;
+    return status_set(error, JSC_E_FORMAT, "%s: %s is %.*s (byte %zu), %s is wanted", r->name, what, (int)shown, r->text + r->at,
+                      r->base + r->at, wanted);
+}
+
 jsc_status json_reader_u64(struct json_reader *r, const char *what, uint64_t *out, jsc_error *error)
 {
     bool whole = false;
@@ -214,15 +226,28 @@ jsc_status json_reader_u64(struct json_reader *r, const char *what, uint64_t *ou
     for (size_t i = start; whole && i < end; i++)
         if (__builtin_mul_overflow(v, (uint64_t)10, &v) || __builtin_add_overflow(v, (uint64_t)(r->text[i] - '0'), &v))
             whole = false;
-    if (!whole || end == start) {
-        size_t shown = 0; /* the value as it stands there, up to its end */
-        while (start + shown < r->n && shown < 40 && strchr(",]} \n\r\t", r->text[start + shown]) == NULL)
-            shown++;
-        return status_set(error, JSC_E_FORMAT, "%s: %s is %.*s (byte %zu), a whole number from 0 to 2^64-1 is wanted", r->name, what,
-                          (int)shown, r->text + start, r->base + start);
-    }
+    if (!whole || end == start)
+        return no_number(r, what, "a whole number from 0 to 2^64-1", error);
     r->at = end;
     *out = v;
+    return JSC_OK;
+}
+
+jsc_status json_reader_double(struct json_reader *r, const char *what, double *out, jsc_error *error)
+{
+    bool whole = false;
+    char digits_of[128];
+    (void)json_reader_peek(r);
+    const size_t end = number_end(r, &whole), n = end - r->at;
+    if (n == 0 || n >= sizeof digits_of)
+        return no_number(r, what, "a number", error);
+    memcpy(digits_of, r->text + r->at, n);
+    digits_of[n] = '\0';
+    const double value = strtod(digits_of, NULL);
+    if (!isfinite(value))
+        return no_number(r, what, "a number that a double can hold", error);
+    r->at = end;
+    *out = value;
     return JSC_OK;
 }
 

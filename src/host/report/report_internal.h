@@ -32,6 +32,13 @@ void report_json(const jsc_report_input *input, const jsc_report_options *option
 /* The same token ids in the same order. */
 bool compare_same_tokens(const jsc_attribution *a, const jsc_attribution *b);
 
+/* ---- report_names.c -------------------------------------------------------------------------------------------------------------- */
+
+/* Words for the choices of a result, in their order, closed by NULL. */
+extern const char *const objective_words[], *const fisher_words[], *const path_rule_words[], *const baseline_words[];
+const char *word_of(const char *const *words, unsigned choice); /* "?" for a choice that does not exist */
+bool word_find(const char *const *words, const char *word, unsigned *choice);
+
 /* ---- text_escape.c: one character of any bytes at a time ------------------------------------------------------------------- */
 
 /* One character, as it may stand in its place; never longer than this. */

@@ -25,10 +25,15 @@ static void put_name(struct sink *sink, const char *name, bool *first)
     *first = false;
 }
 
-/* The shortest of the forms that read back to the same double; JSON has no NaN and no infinity, they become null. */
+/* The shortest of the forms that read back to the same double; JSON has no NaN and no infinity, they become null. Many readers take "-0"
+ * for the whole number 0. */
 static void put_number(struct sink *sink, double value)
 {
     char text[40] = "null";
+    if (value == 0.0 && signbit(value)) {
+        sink_puts(sink, "-0.0");
+        return;
+    }
     for (int digits = 15; isfinite(value) && digits <= 17; digits++) {
         (void)snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value)
@@ -90,7 +95,10 @@ static void put_explained(struct sink *sink, const jsc_prediction *p, size_t n, 
         put_name(sink, "texts", first);
         for (size_t i = 0; i < n; i++) {
             sink_puts(sink, i == 0 ? "[" : ", ");
-            put_text(sink, p[i].text == NULL ? "" : p[i].text, p[i].text == NULL ? 0 : strlen(p[i].text));
+            if (p[i].text != NULL)
+                put_text(sink, p[i].text, strlen(p[i].text));
+            else
+                sink_puts(sink, "null");
         }
         sink_puts(sink, "]");
     }
@@ -110,12 +118,11 @@ static void put_explained(struct sink *sink, const jsc_prediction *p, size_t n, 
 
 static void put_target(const jsc_attribution *a, struct sink *sink)
 {
-    static const char *const objectives[] = {"logit", "log-probability", "contrast"};
     bool first = true, inner = true;
     sink_puts(sink, "{");
     put_integer_field(sink, "position", (int64_t)a->position, &first);
     if (a->targets != NULL && a->n_targets > 0) {
-        put_string_field(sink, "objective", (unsigned)a->objective < 3 ? objectives[a->objective] : "?", &first);
+        put_string_field(sink, "objective", word_of(objective_words, (unsigned)a->objective), &first);
         put_explained(sink, a->targets, a->n_targets, &first);
         if (a->contrast != NULL) {
             put_name(sink, "contrast", &first);
@@ -208,10 +215,9 @@ static void put_matrix(const jsc_attribution *a, struct sink *sink, bool *first)
 
 static void put_fisher(const jsc_attribution *a, struct sink *sink)
 {
-    static const char *const modes[] = {"adaptive", "exact", "rank"};
     bool first = true;
     sink_puts(sink, "{");
-    put_string_field(sink, "mode", (unsigned)a->fisher.mode < 3 ? modes[a->fisher.mode] : "?", &first);
+    put_string_field(sink, "mode", word_of(fisher_words, (unsigned)a->fisher.mode), &first);
     put_integer_field(sink, "directions", a->fisher.directions, &first);
     put_integer_field(sink, "probes", a->fisher.probes, &first);
     if (a->fisher.tangents > 0)
@@ -233,13 +239,12 @@ static void put_fisher(const jsc_attribution *a, struct sink *sink)
 
 static void put_path(const jsc_attribution *a, struct sink *sink)
 {
-    static const char *const rules[] = {"uniform", "graded"}, *const baselines[] = {"zero", "mean", "id"};
     bool first = true;
     sink_puts(sink, "{");
     put_integer_field(sink, "steps", a->path.steps, &first);
-    put_string_field(sink, "rule", (unsigned)a->path.rule < 2 ? rules[a->path.rule] : "?", &first);
-    put_string_field(sink, "baseline", (unsigned)a->path.baseline < 3 ? baselines[a->path.baseline] : "?", &first);
-    if (a->path.baseline == JSC_BASELINE_ID)
+    put_string_field(sink, "rule", word_of(path_rule_words, (unsigned)a->path.rule), &first);
+    put_string_field(sink, "baseline", word_of(baseline_words, (unsigned)a->path.baseline), &first);
+    if (a->path.baseline == JSC_BASELINE_ID || a->path.baseline_id != -1)
         put_integer_field(sink, "baseline_id", a->path.baseline_id, &first);
     put_number_field(sink, "sum", a->path.sum, &first);
     put_number_field(sink, "difference", a->path.difference, &first);

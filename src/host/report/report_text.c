@@ -210,11 +210,10 @@ static void put_fisher(const struct text_report *r)
 
 static void put_path(const struct text_report *r)
 {
-    static const char *const rules[] = {"uniform", "graded"}, *const baselines[] = {"zero", "mean", "id"};
     const jsc_attribution *a = r->a;
     struct sink *sink = r->sink;
     sink_printf(sink, "\n%spath%s %d steps, rule %s, baseline %s", BOLD(r), PLAIN(r), a->path.steps,
-                (unsigned)a->path.rule < 2 ? rules[a->path.rule] : "?", (unsigned)a->path.baseline < 3 ? baselines[a->path.baseline] : "?");
+                word_of(path_rule_words, (unsigned)a->path.rule), word_of(baseline_words, (unsigned)a->path.baseline));
     if (a->path.baseline == JSC_BASELINE_ID)
         sink_printf(sink, " %" PRId32, a->path.baseline_id);
     sink_printf(sink, "\n   sum %.4g, to be explained %.4g, completeness error %.2g\n", a->path.sum, a->path.difference,
