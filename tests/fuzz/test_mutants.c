@@ -5,6 +5,8 @@
  * Each mutant is parsed in a process of its own, so that a crash names it and its peak memory is its own. */
 #include "mutate.h"
 #include "parse_all.h"
+#include "parse_report.h"
+#include "support/fake_attribution.h"
 #include "support/tiny_files.h"
 
 #include <jscopes/jscopes.h>
@@ -128,6 +130,28 @@ static void make_gemma3_gguf(struct strbuf *out)
     read_family("gemma3_twin.gguf", out);
 }
 
+/* A result with every table that fits together, and a second one after it. */
+static void make_results(struct strbuf *out)
+{
+    struct fake f;
+    struct fake_text text;
+    jsc_error error = {0};
+    fake_init(&f);
+    f.a.n_targets = f.a.n_scores = 2;
+    f.a.contrast = f.contrast, f.a.objective = JSC_OBJECTIVE_CONTRAST;
+    f.a.layers = f.layers, f.a.matrix = f.matrix, f.a.matrix_targets = f.matrix_targets;
+    f.a.n_warnings = 1;
+    for (int i = 0; i < 2; i++) {
+        if (fake_write(&f.a, "json", NULL, &text, &error) != JSC_OK)
+            exit(1);
+        strbuf_add(out, text.text, text.n);
+        free(text.text);
+        f.a.scope = JSC_SCOPE_FISHER, f.a.n_targets = 0, f.a.n_scores = 1, f.a.contrast = NULL, f.a.objective = JSC_OBJECTIVE_LOGIT;
+        f.a.targets = NULL, f.a.matrix = NULL, f.a.matrix_targets = NULL;
+        f.a.stderrs = f.stderrs, f.a.fisher.n_eigenvalues = 2, f.a.fisher.eigenvalues = f.eigenvalues, f.a.fisher.asked_adaptive = 1;
+    }
+}
+
 /* A model that opens must also answer: a damaged number may make it another model, never one that crashes. */
 static jsc_status open_and_ask(const char *path, jsc_error *error)
 {
@@ -176,6 +200,12 @@ static jsc_status run_tokenizer(const char *path, const unsigned char *bytes, si
     return parse_tokenizer(path, (const char *)bytes, n, error);
 }
 
+static jsc_status run_results(const char *path, const unsigned char *bytes, size_t n, jsc_error *error)
+{
+    (void)path;
+    return parse_report((const char *)bytes, n, error);
+}
+
 static const struct kind {
     const char *name, *file;          /* the file that is damaged */
     void (*make)(struct strbuf *out); /* its good bytes; writes what belongs beside it */
@@ -193,6 +223,7 @@ static const struct kind {
     {"model_smollm3", "config.json", make_smollm3, run_model_folder},
     {"model_opt", "config.json", make_opt, run_model_folder},
     {"model_gguf", "model.gguf", make_gemma3_gguf, run_model_file},
+    {"results", "results.json", make_results, run_results},
 };
 
 static size_t peak_bytes(void)

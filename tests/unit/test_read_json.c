@@ -458,6 +458,7 @@ Test(read_json, what_contradicts_itself_is_refused)
         {"\"objective\": \"logit\"", "\"objective\": \"contrast\"", "no contrast"},
         {"\"objective\": \"logit\"", "\"objective\": \"logits\"", "logits"},
         {"\"objective\": \"logit\"", "\"objective\": \"contrast\", \"contrast\": {\"ids\": [1, 2]}", "contrasted with 2"},
+        {"\"objective\": \"logit\"", "\"objective\": \"contrast\", \"contrast\": {}", "contrasted with 0"},
         {"\"objective\": \"logit\"", "\"contrast\": {\"ids\": [1]}", "another objective"},
         {"\"semantic\"", "\"fisher\"", "has no targets"},
         {"\"semantic\"", "\"semantics\"", "semantics"},

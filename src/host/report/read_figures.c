@@ -134,6 +134,7 @@ static jsc_status read_target(const json_t *root, jsc_attribution *a, jsc_error 
     const json_t *target = NULL, *contrast = NULL;
     int64_t position = -1;
     unsigned objective = JSC_OBJECTIVE_LOGIT;
+    jsc_prediction *against = NULL;
     size_t n = 0;
 
     TRY(get_object(READ_NAME, root, "target", &target, error));
@@ -152,16 +153,14 @@ static jsc_status read_target(const json_t *root, jsc_attribution *a, jsc_error 
              contrast != NULL ? "contrast stands beside another objective" : "the objective is contrast, but there is no contrast");
     if (contrast == NULL)
         goto done;
-    TRY(read_explained(READ_NAME ".target.contrast", contrast, &a->contrast, &n, error));
+    TRY(read_explained(READ_NAME ".target.contrast", contrast, &against, &n, error));
+    if (n != a->n_targets)
+        FAIL(JSC_E_FORMAT, "%s: %zu targets are contrasted with %zu tokens", name, a->n_targets, n);
+    a->contrast = against, against = NULL;
 done:
-    if (a->contrast != NULL && n != a->n_targets) {
-        if (status == JSC_OK)
-            status = status_set(error, JSC_E_FORMAT, "%s: %zu targets are contrasted with %zu tokens", name, a->n_targets, n);
-        for (size_t i = 0; i < n; i++) /* not as many as jsc_attribution_free would take */
-            mem_free(a->contrast[i].text);
-        mem_free(a->contrast);
-        a->contrast = NULL;
-    }
+    for (size_t i = 0; against != NULL && i < n; i++)
+        mem_free(against[i].text);
+    mem_free(against);
     return status;
 }
 
