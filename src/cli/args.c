@@ -31,27 +31,59 @@ static int explain_error(const struct command *command, int code, const char *gi
     return fail(EXIT_USAGE, "%s: unknown option %s; see jscopes %s --help", command->name, word, command->name);
 }
 
-static int read_options(const struct command *command, poptContext context, struct arguments *out)
+static int add_word(struct words *words, const char *word)
 {
-    int code = 0;
-    while ((code = poptGetNextOpt(context)) > 0) {
-        char *value = poptGetOptArg(context);
-        if (out->value[code] != NULL) {
-            free(value);
-            return fail(EXIT_USAGE, "%s is given twice", option_name((enum option)code));
-        }
-        out->value[code] = value != NULL ? value : strdup("");
-        if (out->value[code] == NULL)
-            return fail(EXIT_FAILED, "no memory for the arguments");
+    char **grown = realloc(words->items, (words->n + 1) * sizeof *grown);
+    if (grown != NULL)
+        words->items = grown;
+    if (grown == NULL || (grown[words->n] = strdup(word)) == NULL)
+        return fail(EXIT_FAILED, "no memory for the arguments");
+    words->n++;
+    return EXIT_DONE;
+}
+
+static int take_option(struct arguments *out, int code, char *value)
+{
+    if (code == OPT_LABEL) {
+        const int status = add_word(&out->labels, value);
+        free(value);
+        return status;
     }
-    if (code < -1)
-        return explain_error(command, code, poptBadOption(context, POPT_BADOPTION_NOALIAS));
+    if (out->value[code] != NULL) {
+        free(value);
+        return fail(EXIT_USAGE, "%s is given twice", option_name((enum option)code));
+    }
+    out->value[code] = value != NULL ? value : strdup("");
+    return out->value[code] != NULL ? EXIT_DONE : fail(EXIT_FAILED, "no memory for the arguments");
+}
+
+/* FILE..., or one MODEL. */
+static int take_arguments(const struct command *command, poptContext context, struct arguments *out)
+{
+    int status = EXIT_DONE;
+    const char *file = NULL;
+    while (command->files && status == EXIT_DONE && (file = poptGetArg(context)) != NULL)
+        status = add_word(&out->files, file);
+    if (command->files)
+        return status;
     const char *model = poptGetArg(context), *more = model != NULL ? poptGetArg(context) : NULL;
     if (model != NULL && (out->model = strdup(model)) == NULL)
         return fail(EXIT_FAILED, "no memory for the arguments");
     if (more != NULL)
         return fail(EXIT_USAGE, "%s takes one MODEL; what is '%s'? (a text with spaces needs quotes)", command->name, more);
     return EXIT_DONE;
+}
+
+static int read_options(const struct command *command, poptContext context, struct arguments *out)
+{
+    int code = 0, status = EXIT_DONE;
+    while (status == EXIT_DONE && (code = poptGetNextOpt(context)) > 0)
+        status = take_option(out, code, poptGetOptArg(context));
+    if (status != EXIT_DONE)
+        return status;
+    if (code < -1)
+        return explain_error(command, code, poptBadOption(context, POPT_BADOPTION_NOALIAS));
+    return take_arguments(command, context, out);
 }
 
 /* popt reads the program's name for its help from argv[0]. */
@@ -91,7 +123,10 @@ int args_parse(const struct command *command, int argc, char **argv, struct argu
         status = args_help(command);
         return status == EXIT_DONE ? -1 : status;
     }
-    if (out->model == NULL && out->value[OPT_FAMILIES] == NULL)
+    if (command->files && out->files.n == 0)
+        return fail(EXIT_USAGE, "%s: which file? One that --format json wrote, such as: jscopes %s scores.json", command->name,
+                    command->name);
+    if (!command->files && out->model == NULL && out->value[OPT_FAMILIES] == NULL)
         return fail(EXIT_USAGE, "%s: which model? A folder, a .gguf file or a known name, such as: jscopes %s smollm2-135m", command->name,
                     command->name);
     return EXIT_DONE;
@@ -99,6 +134,12 @@ int args_parse(const struct command *command, int argc, char **argv, struct argu
 
 void args_free(struct arguments *args)
 {
+    struct words *const lists[] = {&args->files, &args->labels};
+    for (int i = 0; i < 2; i++) {
+        for (size_t k = 0; k < lists[i]->n; k++)
+            free(lists[i]->items[k]);
+        free(lists[i]->items);
+    }
     free(args->model);
     for (int i = 0; i < OPT_COUNT; i++)
         free(args->value[i]);

@@ -46,15 +46,27 @@ enum option {
     OPT_COLOR,
     OPT_VERBOSE,
     OPT_FAMILIES,
+    OPT_ID,
+    OPT_LABEL,
+    OPT_DIFFERENCE,
+    OPT_TITLE,
+    OPT_INCHES,
+    OPT_SERIES,
     OPT_COUNT
 };
-extern const struct poptOption options_attribute[], options_plan[], options_info[], options_tokenize[];
+extern const struct poptOption options_attribute[], options_plan[], options_info[], options_tokenize[], options_render[];
 /* "--text-file", for messages. */
 const char *option_name(enum option option);
 
+struct words {
+    char **items;
+    size_t n;
+};
 struct arguments {
     char *model;
     char *value[OPT_COUNT]; /* NULL: not given; "" for options without a value */
+    struct words files;     /* of a command that takes them instead of a model */
+    struct words labels;    /* --label may be given several times */
 };
 
 struct command {
@@ -62,6 +74,7 @@ struct command {
     const struct poptOption *options; /* NULL: the command reads its arguments itself */
     int (*run)(const struct arguments *args);
     int (*run_raw)(int argc, char **argv);
+    bool files; /* takes FILE... instead of one MODEL */
 };
 extern const struct command commands[];
 extern const size_t n_commands;
@@ -96,6 +109,8 @@ struct prompt {
     jsc_tokens *tokens; /* of a text, with its warnings */
     int32_t *own;       /* of --ids */
 };
+/* The content of a file, - being standard input; freed by free(). NULL after a message. */
+char *file_read(const char *path, size_t *n);
 /* The text of --text or --text-file; freed by free(). NULL after a message. */
 char *text_read(const struct arguments *args, size_t *n);
 /* Ids of a text or of --ids. */
@@ -122,7 +137,7 @@ int model_open(const struct arguments *args, jsc_open_options *options, jsc_mode
 bool devices_many(const jsc_open_options *options);
 int group_open(const struct arguments *args, jsc_open_options *options, jsc_group **out);
 
-/* ---- terminal (terminal.c, progress.c) ------------------------------------------------------------------------------------------ */
+/* ---- terminal (terminal.c, progress.c, cli_report.c) ------------------------------------------------------------------------------------------ */
 
 /* One line on stderr, "jscopes: ..."; returns status. */
 int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -130,6 +145,10 @@ int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3
 int fail_library(const jsc_error *error);
 /* Options of text for where it goes; false after a message. */
 bool report_options_parse(const struct arguments *args, jsc_report_options *out);
+/* The format of --format, else of the ending of -o, else text; NULL after a message. */
+const char *report_format_parse(const struct arguments *args);
+/* The report to -o or standard output. */
+int report_out(const struct arguments *args, const jsc_report_input *input, const char *format, const jsc_report_options *options);
 /* jsc_write_fn that writes to stdout. */
 int write_stdout(void *user, const char *bytes, size_t n);
 /* Everything reached stdout: status, or EXIT_FAILED after a message. */
@@ -147,6 +166,7 @@ void log_line(void *user, int level, const char *line);                      /* 
 int cmd_attribute(const struct arguments *args);
 int cmd_info(const struct arguments *args);
 int cmd_plan(const struct arguments *args);
+int cmd_render(const struct arguments *args);
 int cmd_tokenize(const struct arguments *args);
 int cmd_fetch(int argc, char **argv);
 

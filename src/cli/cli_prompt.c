@@ -32,16 +32,8 @@ static char *read_all(FILE *file, const char *name, size_t *n)
     return text;
 }
 
-char *text_read(const struct arguments *args, size_t *n)
+char *file_read(const char *path, size_t *n)
 {
-    const char *text = args->value[OPT_TEXT], *path = args->value[OPT_TEXT_FILE];
-    if (text != NULL) {
-        char *copy = strdup(text);
-        if (copy == NULL)
-            fail(EXIT_FAILED, "no memory for the text");
-        *n = strlen(text);
-        return copy;
-    }
     if (strcmp(path, "-") == 0)
         return read_all(stdin, "standard input", n);
     FILE *file = fopen(path, "rb");
@@ -52,6 +44,18 @@ char *text_read(const struct arguments *args, size_t *n)
     char *all = read_all(file, path, n);
     (void)fclose(file);
     return all;
+}
+
+char *text_read(const struct arguments *args, size_t *n)
+{
+    const char *text = args->value[OPT_TEXT];
+    if (text == NULL)
+        return file_read(args->value[OPT_TEXT_FILE], n);
+    char *copy = strdup(text);
+    if (copy == NULL)
+        fail(EXIT_FAILED, "no memory for the text");
+    *n = strlen(text);
+    return copy;
 }
 
 static int prompt_from_text(const struct arguments *args, const jsc_model *model, struct prompt *out)

@@ -4,19 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define FORMATS_MAX 16
-
-static const char *format_parse(const struct arguments *args)
-{
-    const char *names[FORMATS_MAX + 1] = {NULL};
-    for (size_t i = 0; i < FORMATS_MAX && jsc_format_name(i) != NULL; i++)
-        names[i] = jsc_format_name(i);
-    if (args->value[OPT_FORMAT] == NULL)
-        return names[0];
-    const int index = choice(OPT_FORMAT, args->value[OPT_FORMAT], names);
-    return index < 0 ? NULL : names[index];
-}
-
 /* FNV-1a of the scores' bits: two runs that print the same hash gave the same scores. */
 static uint64_t hash_scores(const jsc_attribution *a)
 {
@@ -25,17 +12,6 @@ static uint64_t hash_scores(const jsc_attribution *a)
     for (size_t i = 0; i < a->n_scores * a->n_tokens * sizeof *a->scores; i++)
         hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
     return hash;
-}
-
-static int write_report(const struct arguments *args, const jsc_attribution *a, const char *format, const jsc_report_options *options)
-{
-    const char *path = args->value[OPT_OUTPUT];
-    jsc_error error;
-    if (path != NULL)
-        return jsc_report_save(a, format, options, path, &error) == JSC_OK ? EXIT_DONE : fail_library(&error);
-    /* what stdout refused is told by finish_stdout, with its reason */
-    const jsc_status status = jsc_report_write(a, format, options, write_stdout, NULL, &error);
-    return status == JSC_OK || (status == JSC_E_FILE && ferror(stdout)) ? EXIT_DONE : fail_library(&error);
 }
 
 /* What answers: one model, or those of a group. */
@@ -69,7 +45,7 @@ static int attribute(const struct arguments *args, const struct answering *who, 
         log_line(NULL, 0, prompt.tokens->warnings[i]);
     if (status == EXIT_DONE) {
         progress_clear();
-        status = write_report(args, a, format, options);
+        status = report_out(args, &(jsc_report_input){1, (const jsc_attribution *const *)&a, NULL}, format, options);
         (void)snprintf(line, sizeof line, "hash of the scores: %016" PRIx64, hash_scores(a));
         if (args->value[OPT_VERBOSE] != NULL)
             log_line(NULL, 1, line);
@@ -85,7 +61,7 @@ int cmd_attribute(const struct arguments *args)
     struct wanted wanted = {.targets = NULL};
     struct answering who = {NULL, NULL};
     jsc_open_options options;
-    const char *format = format_parse(args);
+    const char *format = report_format_parse(args);
     int status = EXIT_USAGE;
     if (format != NULL && report_options_parse(args, &report) && open_options_parse(args, &options))
         status = wanted_parse(args, &wanted);

@@ -17,26 +17,41 @@ const struct command commands[] = {
      "  jscopes attribute smollm2-135m --text \"The capital of France is\" --contrast \" Paris, London\"\n"
      "  jscopes attribute smollm2-135m --text-file prompt.txt --scope path --path-rule graded --layers\n"
      "  jscopes attribute model.gguf --ids 504,3575,282 --target-id 7042,260 --format json -o scores.json\n",
-     options_attribute, cmd_attribute, NULL},
+     options_attribute, cmd_attribute, NULL, false},
     {"plan", "the memory and operations that attribute would need; nothing is computed",
      "MODEL (--text T | --text-file F | --ids 1,2,3 | --tokens N) [OPTION...]",
      "Examples:\n"
      "  jscopes plan smollm2-135m --text \"The capital of France is\" --scope fisher --exact\n"
      "  jscopes plan smollm2-135m --tokens 4096 --scope fisher --memory 8G\n",
-     options_plan, cmd_plan, NULL},
+     options_plan, cmd_plan, NULL, false},
     {"info", "what a model is: family, sizes, element types, tokeniser, warnings", "(MODEL | --families) [OPTION...]",
      "Examples:\n"
      "  jscopes info smollm2-135m\n"
      "  jscopes info path/to/checkpoint --format json\n"
      "  jscopes info --families\n"
      "      which model families can be read, and what each is made of\n",
-     options_info, cmd_info, NULL},
+     options_info, cmd_info, NULL, false},
     {"tokenize", "the ids and pieces of a text", "MODEL (--text T | --text-file F) [OPTION...]",
      "Examples:\n"
      "  jscopes tokenize smollm2-135m --text \"The capital of France is\"\n"
      "  echo -n \"some text\" | jscopes tokenize model.gguf --text-file - --format json\n",
-     options_tokenize, cmd_tokenize, NULL},
-    {"fetch", "bring a known model into the cache, verified; without NAME list them", "[NAME] [OPTION...]", NULL, NULL, NULL, cmd_fetch},
+     options_tokenize, cmd_tokenize, NULL, false},
+    {"render", "saved results (--format json) in any format; several of one prompt side by side", "FILE... [OPTION...]",
+     "Examples:\n"
+     "  jscopes attribute smollm2-135m --text \"The capital of France is\" --format json -o semantic.json\n"
+     "  jscopes render semantic.json\n"
+     "      the saved result as coloured text\n"
+     "  jscopes render semantic.json -o semantic.html\n"
+     "      as a page; likewise .svg, a figure\n"
+     "  jscopes render semantic.json fisher.json --label semantic --label fisher\n"
+     "      side by side, with the rank correlation of their scores\n"
+     "  jscopes render before.json after.json --difference\n"
+     "      where the first is stronger, where the second\n"
+     "  jscopes render corpus.jsonl --id 17 --format html -o 17.html\n"
+     "      one line of many\n",
+     options_render, cmd_render, NULL, true},
+    {"fetch", "bring a known model into the cache, verified; without NAME list them", "[NAME] [OPTION...]", NULL, NULL, NULL, cmd_fetch,
+     false},
 };
 const size_t n_commands = sizeof commands / sizeof *commands;
 
@@ -78,7 +93,7 @@ static int show_version(void)
 
 static int run_command(const struct command *command, int argc, char **argv)
 {
-    struct arguments args = {NULL, {NULL}};
+    struct arguments args = {.model = NULL};
     if (command->run_raw != NULL)
         return command->run_raw(argc, argv);
     int status = args_parse(command, argc, argv, &args);

@@ -62,29 +62,34 @@ static const struct poptOption run_table[] = {
 
 static const struct poptOption format_table[] = {VALUE("format", OPT_FORMAT, "text (default) or json", "FORMAT"), POPT_TABLEEND};
 
+static const struct poptOption any_format_table[] = {
+    VALUE("format", OPT_FORMAT, "text, json, html or svg; default: what the ending of -o says, else text", "FORMAT"), POPT_TABLEEND};
+
 static const struct poptOption families_table[] = {FLAG("families", OPT_FAMILIES, "instead of a model: which families can be read"),
                                                    POPT_TABLEEND};
 
 static const struct poptOption report_table[] = {
     {"output", 'o', POPT_ARG_STRING, NULL, OPT_OUTPUT, "write to FILE, which appears whole or not at all", "FILE"},
-    VALUE("top-k", OPT_TOP_K, "text: lines in the table of the strongest tokens; default 5", "K"),
+    VALUE("top-k", OPT_TOP_K, "text: lines in the table of the strongest tokens, default 5; svg: bars of the predictions, default 7", "K"),
     VALUE("color", OPT_COLOR, "text: auto (default), always or never", "WHEN"),
+    VALUE("title", OPT_TITLE, "html, svg: the title; default: the model and the scope", "TITLE"),
+    VALUE("inches", OPT_INCHES, "svg: width, from 3.25 (one column of a page) to 6.75 (two, default)", "W"),
+    FLAG("series", OPT_SERIES, "svg: a time series: scores as bars over the positions, the tokens' numbers as a line"),
     POPT_TABLEEND};
+
+static const struct poptOption results_table[] = {
+    VALUE("id", OPT_ID, "of every FILE the first line whose \"id\" is X (a corpus output; it is not held in memory)", "X"),
+    VALUE("label", OPT_LABEL, "what to call the results, once for each; default: what they differ in", "NAME"),
+    FLAG("difference", OPT_DIFFERENCE, "of two results of the same tokens: the first minus the second"), POPT_TABLEEND};
 
 static const struct poptOption common_table[] = {FLAG("verbose", OPT_VERBOSE, "say on standard error what is done"),
                                                  {"help", 'h', POPT_ARG_NONE, NULL, OPT_HELP, "this page", NULL},
                                                  POPT_TABLEEND};
 
-const struct poptOption options_attribute[] = {GROUP(text_table, "Prompt:"),
-                                               GROUP(ids_table, NULL),
-                                               GROUP(target_table, "What is explained:"),
-                                               GROUP(method_table, "How:"),
-                                               GROUP(machine_table, "Machine:"),
-                                               GROUP(run_table, NULL),
-                                               GROUP(format_table, "Output:"),
-                                               GROUP(report_table, NULL),
-                                               GROUP(common_table, NULL),
-                                               POPT_TABLEEND};
+const struct poptOption options_attribute[] = {
+    GROUP(text_table, "Prompt:"),     GROUP(ids_table, NULL), GROUP(target_table, "What is explained:"), GROUP(method_table, "How:"),
+    GROUP(machine_table, "Machine:"), GROUP(run_table, NULL), GROUP(any_format_table, "Output:"),        GROUP(report_table, NULL),
+    GROUP(common_table, NULL),        POPT_TABLEEND};
 const struct poptOption options_plan[] = {GROUP(text_table, "Prompt:"), GROUP(ids_table, NULL),
                                           GROUP(size_table, NULL),      GROUP(target_table, "What is explained:"),
                                           GROUP(method_table, "How:"),  GROUP(machine_table, "Machine:"),
@@ -94,6 +99,9 @@ const struct poptOption options_info[] = {GROUP(families_table, "What:"), GROUP(
                                           GROUP(common_table, NULL), POPT_TABLEEND};
 const struct poptOption options_tokenize[] = {GROUP(text_table, "Text:"), GROUP(format_table, "Output:"), GROUP(common_table, NULL),
                                               POPT_TABLEEND};
+
+const struct poptOption options_render[] = {GROUP(results_table, "What is shown:"), GROUP(any_format_table, "Output:"),
+                                            GROUP(report_table, NULL), GROUP(common_table, NULL), POPT_TABLEEND};
 
 static const struct poptOption *find(const struct poptOption *table, int id)
 {
@@ -110,10 +118,10 @@ static const struct poptOption *find(const struct poptOption *table, int id)
 const char *option_name(enum option option)
 {
     static char names[OPT_COUNT][24];
-    const struct poptOption *o = find(option == OPT_TOKENS     ? options_plan
-                                      : option == OPT_FAMILIES ? options_info
-                                                               : options_attribute,
-                                      (int)option);
+    static const struct poptOption *const all[] = {options_attribute, options_plan, options_info, options_render};
+    const struct poptOption *o = NULL;
+    for (size_t i = 0; o == NULL && i < sizeof all / sizeof *all; i++)
+        o = find(all[i], (int)option);
     if (o != NULL)
         (void)snprintf(names[option], sizeof names[option], "--%s", o->longName);
     return names[option];

@@ -89,12 +89,16 @@ bool report_options_parse(const struct arguments *args, jsc_report_options *out)
     static const char *const when[] = {"auto", "always", "never", NULL};
     long long top_k = out->top_k;
     const int color = args->value[OPT_COLOR] == NULL ? 0 : choice(OPT_COLOR, args->value[OPT_COLOR], when);
-    if (color < 0 || (args->value[OPT_TOP_K] != NULL && !number_int(OPT_TOP_K, args->value[OPT_TOP_K], 0, 1000000, &top_k)))
+    if (color < 0 || (args->value[OPT_TOP_K] != NULL && !number_int(OPT_TOP_K, args->value[OPT_TOP_K], 0, 1000000, &top_k)) ||
+        (args->value[OPT_INCHES] != NULL && !number_double(OPT_INCHES, args->value[OPT_INCHES], 3.25, 6.75, &out->inches)))
         return false;
     out->colour = colour_choose(color, args->value[OPT_OUTPUT] == NULL && isatty(STDOUT_FILENO));
     out->width = width_choose();
     out->ascii = wants_ascii();
     out->top_k = (int)top_k;
+    out->title = args->value[OPT_TITLE];
+    out->series = args->value[OPT_SERIES] != NULL;
+    out->difference = args->value[OPT_DIFFERENCE] != NULL;
     return true;
 }
 
