@@ -25,26 +25,35 @@ static int stronger(const void *left, const void *right)
     return a->token < b->token ? -1 : a->token > b->token;
 }
 
-/* Mean ranks of scores[n], the strongest 1. */
-static jsc_status make_ranks(const double *scores, size_t n, double *ranks, size_t *order, jsc_error *error)
+jsc_status compare_order(const double *scores, size_t n, size_t *order, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     struct ranked *sorted = NULL;
 
     TRY(mem_new(&sorted, n, error));
     for (size_t i = 0; i < n; i++)
-        sorted[i] = (struct ranked){scores[i], i};
+        sorted[i] = (struct ranked){isnan(scores[i]) ? -(double)INFINITY : scores[i], i};
     qsort(sorted, n, sizeof *sorted, stronger);
-    for (size_t first = 0, end = 0; first < n; first = end) {
-        while (end < n && !(sorted[end].score < sorted[first].score))
-            end++;
-        for (size_t i = first; i < end; i++)
-            ranks[sorted[i].token] = 0.5 * (double)(first + 1 + end);
-    }
     for (size_t i = 0; i < n; i++)
         order[i] = sorted[i].token;
 done:
     mem_free(sorted);
+    return status;
+}
+
+/* Mean ranks of scores[n], the strongest 1. */
+static jsc_status make_ranks(const double *scores, size_t n, double *ranks, size_t *order, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+
+    TRY(compare_order(scores, n, order, error));
+    for (size_t first = 0, end = 0; first < n; first = end) {
+        while (end < n && !(scores[order[end]] < scores[order[first]]))
+            end++;
+        for (size_t i = first; i < end; i++)
+            ranks[order[i]] = 0.5 * (double)(first + 1 + end);
+    }
+done:
     return status;
 }
 

@@ -26,11 +26,14 @@ extern const struct report reports[];
 extern const size_t n_reports;
 void report_text(const jsc_report_input *input, const jsc_report_options *options, struct sink *sink);
 void report_json(const jsc_report_input *input, const jsc_report_options *options, struct sink *sink);
+void report_html(const jsc_report_input *input, const jsc_report_options *options, struct sink *sink);
 
 /* ---- compare.c ----------------------------------------------------------------------------------------------------------------- */
 
 /* The same token ids in the same order. */
 bool compare_same_tokens(const jsc_attribution *a, const jsc_attribution *b);
+/* order[n]: the indices of scores[n], the largest first, equal ones as they stand, NaN last. */
+jsc_status compare_order(const double *scores, size_t n, size_t *order, jsc_error *error);
 
 /* ---- report_names.c -------------------------------------------------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
 const struct report reports[] = {
     {"text", report_text},
     {"json", report_json},
+    {"html", report_html},
 };
 const size_t n_reports = sizeof reports / sizeof *reports;
 

@@ -1,0 +1,151 @@
+/* report_html.c: attributions as one HTML file that needs no network: whole without its script, which adds views, hover and controls. */
+#include "html_internal.h"
+
+#include <string.h>
+
+/* Names of models or labels, each once. */
+static void put_names(const struct html_page *page, const char *const *names, const char *between)
+{
+    const jsc_report_input *input = page->input;
+    for (size_t i = 0; i < input->n; i++) {
+        bool before = false;
+        for (size_t k = 0; k < i; k++)
+            before = before || strcmp(names[k], names[i]) == 0;
+        if (before)
+            continue;
+        sink_puts(page->sink, i > 0 ? between : "");
+        html_puts(page->sink, names[i]);
+    }
+}
+
+static void put_title(const struct html_page *page)
+{
+    const jsc_report_input *input = page->input;
+    const jsc_attribution *first = input->attributions[0];
+    bool models = false;
+    if (page->options->title != NULL) {
+        html_puts(page->sink, page->options->title);
+        return;
+    }
+    for (size_t i = 0; i < input->n; i++)
+        models = models || strcmp(input->attributions[i]->model_name, first->model_name) != 0;
+    if (!models) {
+        html_puts(page->sink, first->model_name);
+        sink_puts(page->sink, ": ");
+    }
+    put_names(page, input->labels, page->options->difference != 0 ? " minus " : ", ");
+}
+
+static void put_head(const struct html_page *page)
+{
+    struct sink *sink = page->sink;
+    sink_puts(sink, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+                    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src '");
+    sink_puts(sink, page_style_hash);
+    sink_puts(sink, "'; script-src '");
+    sink_puts(sink, page_script_hash);
+    sink_puts(sink, "'; base-uri 'none'; form-action 'none'\">\n"
+                    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>");
+    put_title(page);
+    sink_puts(sink, "</title>\n<style>");
+    sink_puts(sink, page_style);
+    sink_puts(sink, "</style>\n</head>\n");
+}
+
+static void put_header(const struct html_page *page)
+{
+    const jsc_attribution *a = page->input->attributions[0];
+    struct sink *sink = page->sink;
+    sink_puts(sink, "<header>\n<h1>");
+    put_title(page);
+    sink_puts(sink, "</h1>\n<p class=\"options\">");
+    html_puts(sink, a->model_name);
+    sink_puts(sink, " (");
+    html_puts(sink, a->family);
+    sink_printf(sink, ", %d blocks, width %d), scope ", a->n_layers, a->d_model);
+    html_puts(sink, jsc_scope_name(a->scope));
+    if (page->n_lines > 0)
+        sink_printf(sink, "; %zu tokens", a->n_tokens);
+    if (page->input->n > 1)
+        sink_printf(sink, "; %zu results", page->input->n);
+    sink_puts(sink, "</p>\n");
+    for (size_t i = 0; i < page->input->n; i++)
+        html_method(page, page->input->attributions[i]);
+    sink_puts(sink, "</header>\n");
+}
+
+/* Maps go on their own, as floats: without them the JSON is that of --format json. */
+static jsc_status put_results(const struct html_page *page, jsc_error *error)
+{
+    const size_t n = page->input->n;
+    jsc_status status = JSC_OK;
+    jsc_attribution *bare = NULL;
+    const jsc_attribution **pointers = NULL;
+
+    TRY(mem_new(&bare, n, error));
+    TRY(mem_new(&pointers, n, error));
+    for (size_t i = 0; i < n; i++) {
+        bare[i] = *page->input->attributions[i];
+        bare[i].layers = bare[i].layer_stderrs = bare[i].matrix = NULL;
+        bare[i].matrix_targets = NULL;
+        pointers[i] = &bare[i];
+    }
+    sink_puts(page->sink, n == 1 ? "[" : "");
+    html_script_data(&(jsc_report_input){n, pointers, page->input->labels}, page->options, page->sink);
+    sink_puts(page->sink, n == 1 ? "]" : "");
+done:
+    mem_free(bare);
+    mem_free(pointers);
+    return status;
+}
+
+static jsc_status put_data(struct html_page *page, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct sink *sink = page->sink;
+    sink_puts(sink, "<script type=\"application/json\" id=\"jscopes-data\">\n{\"results\": ");
+    TRY(put_results(page, error));
+    sink_printf(sink, ",\n\"difference\": %s,\n\"lines\": [", page->options->difference != 0 ? "true" : "false");
+    for (size_t i = 0; i < page->n_lines; i++) {
+        const struct html_line *line = &page->lines[i];
+        sink_printf(sink, "%s{\"result\": %zu, \"row\": %zu, \"signed\": %s, \"same\": %zu, \"in_place\": %s}", i > 0 ? ",\n" : "",
+                    line->result, line->row, line->of_signed ? "true" : "false", line->same, html_target_in_place(line) ? "true" : "false");
+    }
+    sink_puts(sink, "],\n\"maps\": ");
+    html_map_data(page);
+    sink_puts(sink, "}\n</script>\n");
+done:
+    return status;
+}
+
+static jsc_status put_page(struct html_page *page, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    TRY(html_page_open(page, error));
+    put_head(page);
+    sink_puts(page->sink, "<body>\n<main class=\"jscopes\">\n");
+    put_header(page);
+    html_prompts(page);
+    html_targets(page);
+    html_scores(page);
+    html_maps(page);
+    html_predictions(page);
+    html_comparison(page);
+    html_details(page);
+    sink_puts(page->sink, "</main>\n");
+    TRY(put_data(page, error));
+    sink_puts(page->sink, "<script>");
+    sink_puts(page->sink, page_script);
+    sink_puts(page->sink, "</script>\n</body>\n</html>\n");
+done:
+    return status;
+}
+
+void report_html(const jsc_report_input *input, const jsc_report_options *options, struct sink *sink)
+{
+    struct html_page page = {.input = input, .options = options, .sink = sink};
+    const jsc_status status = put_page(&page, sink->error);
+    if (sink->status == JSC_OK)
+        sink->status = status;
+    html_page_close(&page);
+}
