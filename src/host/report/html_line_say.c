@@ -95,9 +95,8 @@ static void put_fisher(struct sink *sink, const jsc_attribution *a)
 
 static void put_path(struct sink *sink, const jsc_attribution *a)
 {
-    static const char *const rules[] = {"uniform", "graded"}, *const baselines[] = {"zero", "mean", "id"};
     sink_printf(sink, "<p class=\"method\">Path of %d steps, rule %s, baseline %s", a->path.steps,
-                (unsigned)a->path.rule < 2 ? rules[a->path.rule] : "?", (unsigned)a->path.baseline < 3 ? baselines[a->path.baseline] : "?");
+                word_of(path_rule_words, (unsigned)a->path.rule), word_of(baseline_words, (unsigned)a->path.baseline));
     if (a->path.baseline == JSC_BASELINE_ID)
         sink_printf(sink, " %" PRId32, a->path.baseline_id);
     sink_puts(sink, "; sum ");

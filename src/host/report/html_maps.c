@@ -52,13 +52,13 @@ static double cell(const struct map *map, size_t row, size_t column)
     return map->plus[i] - (map->minus != NULL ? map->minus[i] : 0.0);
 }
 
-static double largest_of(const struct map *map)
+/* Of one row. */
+static double largest_of(const struct map *map, size_t row)
 {
     double largest = 0.0;
-    for (size_t r = 0; r < map->rows; r++)
-        for (size_t c = 0; c < map->columns; c++)
-            if (isfinite(cell(map, r, c)) && fabs(cell(map, r, c)) > largest)
-                largest = fabs(cell(map, r, c));
+    for (size_t c = 0; c < map->columns; c++)
+        if (isfinite(cell(map, row, c)) && fabs(cell(map, row, c)) > largest)
+            largest = fabs(cell(map, row, c));
     return largest;
 }
 
@@ -76,16 +76,10 @@ static void put_cell(struct sink *sink, const struct map *map, double value, dou
 static void put_map_table(const struct html_page *page, const struct map *map)
 {
     const jsc_attribution *a = page->input->attributions[map->result];
-    const double largest = largest_of(map);
     struct sink *sink = page->sink;
-    sink_printf(sink, "<table class=\"map\"><caption>%s from ", map->minus != NULL ? "blue to orange" : "dark blue to yellow");
-    sink_puts(sink, map->minus != NULL ? "−" : "0 to ");
-    html_number(sink, largest, 4);
-    if (map->minus != NULL) {
-        sink_puts(sink, " to ");
-        html_number(sink, largest, 4);
-    }
-    sink_puts(sink, "</caption><thead><tr><td></td>");
+    sink_printf(sink, "<table class=\"map\"><caption>%s</caption><thead><tr><td></td>",
+                map->minus != NULL ? "each row orange (negative) to blue, up to its largest, which stands at its end"
+                                   : "each row dark blue (0) to yellow (its largest, which stands at its end)");
     for (size_t c = 0; c < map->columns; c++) {
         sink_puts(sink, "<th><span>");
         html_token(sink, &a->tokens[c], true);
@@ -99,9 +93,15 @@ static void put_map_table(const struct html_page *page, const struct map *map)
         else
             sink_printf(sink, "block %zu", r);
         sink_puts(sink, "</th>");
+        const double largest = largest_of(map, r);
         for (size_t c = 0; c < map->columns; c++)
-            put_cell(sink, map, cell(map, r, c), largest);
-        sink_puts(sink, "</tr>\n");
+            if (map->matrix && c > r)
+                sink_puts(sink, "<td></td>"); /* a position sees only what stands before it */
+            else
+                put_cell(sink, map, cell(map, r, c), largest);
+        sink_puts(sink, "<td class=\"n\">");
+        html_number(sink, largest, 3);
+        sink_puts(sink, "</td></tr>\n");
     }
     sink_puts(sink, "</tbody></table>\n");
 }

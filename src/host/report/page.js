@@ -7,7 +7,7 @@ const root = document.querySelector('.jscopes');
 const lines = data.lines.map(makeLine);
 const defaults = {
   view: 'text', line: 0, side: lines.length <= 4, pin: -1, row: -1, scale: 'linear', clip: 100, skip: false, min: 0, group: 'token',
-  marks: false, theme: 'auto',
+  marks: false, own: true, theme: 'auto',
 };
 const choices = { scale: ['linear', 'log'], group: ['token', 'word', 'line'], theme: ['auto', 'light', 'dark'] };
 const state = { ...defaults };
@@ -260,6 +260,7 @@ function makeControls() {
     ...(several ? [make('label', {}, 'row', controls.line), check('side', 'all side by side')] : []),
     select('scale', 'scale', ['linear', 'log']), amount('clip', 'clip at %', 50, 100), amount('min', 'hide below %', 0, 100),
     check('skip', 'leave out special and first tokens'), select('group', 'by', ['token', 'word', 'line']), check('marks', '␣ ↵ ⇥'),
+    ...(data.maps.length > 0 ? [check('own', 'maps: each row by its largest')] : []),
     makeSearch(), select('theme', 'theme', ['as the system', 'light', 'dark']), ...makeExports());
 }
 
@@ -280,6 +281,7 @@ function render() {
   }
   hideTip();
   views.get(state.view).draw();
+  showPinned();
 }
 
 function start() {
@@ -302,5 +304,5 @@ function start() {
   addEventListener('beforeprint', () => hideTip());
   readFragment();
   render();
-  if (state.pin >= 0) showPinned();
+  if (state.pin >= 0) spansOf(lines[state.line])[state.pin].scrollIntoView({ block: 'nearest' });
 }

@@ -46,6 +46,7 @@ function drawMatrix() {
     rows: map.rows, columns: map.columns, pool: map.pool, tokens: of.tokens, diverges: data.difference,
     note: `${poolNote(map)}Click a cell, or a token below, to make it the target.`, square: true, mark: Math.floor(p / map.pool),
     rowNames: Array.from({ length: map.rows }, (_, r) => `${r * map.pool} ${names[r * map.pool]}`), value: (r, c) => values[r * map.columns + c],
+    blank: (r, c) => c > r, // a position sees only what stands before it
     choose: (r) => set({ row: r * map.pool }),
   });
   drawMatrixRow(block, map, p, of);
@@ -89,10 +90,18 @@ function fitted(map, room, pixel) {
   return { pool, rowPool, columns, rows, values };
 }
 
-/* map: rows, columns, value(r, c), tokens, pool (tokens per column), rowNames, note, diverges; square cells; mark: a row; say(r, c);
-   choose(r, c). */
+/* One scale for all rows, or one for each. */
+function rowScales(cells, map, per) {
+  const leftOut = leftOutOf(map.tokens), out = (i) => leftOut((i % cells.columns) * per);
+  if (!state.own) return new Array(cells.rows).fill(makeScale(cells.values, map.diverges, out));
+  return Array.from({ length: cells.rows }, (_, r) => makeScale(cells.values.subarray(r * cells.columns, (r + 1) * cells.columns), map.diverges, out));
+}
+
+/* map: rows, columns, value(r, c), blank(r, c): no cell; tokens, pool (tokens per column), rowNames, note, diverges; square cells; mark: a
+   row; say(r, c); choose(r, c). */
 function drawMap(box, map) {
-  const pixel = devicePixelRatio || 1, nameWidth = 128, room = Math.max(80, box.clientWidth - nameWidth - 4);
+  const longest = Math.max(...map.rowNames.map((name) => short(name).length));
+  const pixel = devicePixelRatio || 1, nameWidth = Math.min(128, 14 + 7 * longest), room = Math.max(80, box.clientWidth - nameWidth - 4);
   const cells = fitted(map, room, pixel), per = (map.pool || 1) * cells.pool;
   const wide = Math.max(1, Math.min(22 * pixel, Math.floor(room * pixel / cells.columns)));
   const high = map.square ? wide : Math.round(Math.max(2, Math.min(16, 480 / cells.rows)) * pixel);
@@ -101,21 +110,22 @@ function drawMap(box, map) {
   canvas.setAttribute('aria-label', `Map of ${map.rows} rows and ${map.columns} columns: arrow keys move, Enter chooses`);
   canvas.style.width = `${canvas.width / pixel}px`;
   canvas.style.height = `${canvas.height / pixel}px`;
-  const leftOut = leftOutOf(map.tokens), scale = makeScale(cells.values, map.diverges, (i) => leftOut((i % cells.columns) * per));
-  const frame = { map, cells, per, wide, high, left: Math.round(nameWidth * pixel), top: Math.round(nameHeight * pixel), pixel, canvas, scale };
+  const scales = rowScales(cells, map, per);
+  const frame = { map, cells, per, wide, high, left: Math.round(nameWidth * pixel), top: Math.round(nameHeight * pixel), pixel, canvas, scales };
   paintCells(frame);
   paintNames(frame, nameHeight);
   listenToMap(frame);
   const pooled = cells.pool > 1 ? `On this screen each cell is the strongest of ${cells.pool} columns${cells.rowPool > 1 ? ' and rows' : ''}. ` : '';
-  box.replaceChildren(make('p', { class: 'note' }, `${map.diverges ? 'Orange (negative) to blue' : 'Dark blue to yellow'}: ${scale.note}. ${pooled}${map.note || ''}`), canvas);
+  box.replaceChildren(make('p', { class: 'note' }, `${map.diverges ? 'Orange (negative) to blue' : 'Dark blue to yellow'}: ${state.own ? 'each row by its own largest; the first ' : ''}${scales[0].note}. ${pooled}${map.note || ''}`), canvas);
 }
 
-function paintCells({ map, cells, wide, high, left, top, canvas, scale }) {
+function paintCells({ map, cells, wide, high, left, top, canvas, scales }) {
   const context = canvas.getContext('2d'), colours = rampColours(map.diverges ? 'd' : 'c');
   const middle = colours[map.diverges ? 32 : 0].back;
   for (let r = 0; r < cells.rows; r++)
     for (let c = 0; c < cells.columns; c++) {
-      const v = cells.values[r * cells.columns + c];
+      if (map.blank && map.blank(r * cells.rowPool, c * cells.pool)) continue;
+      const v = cells.values[r * cells.columns + c], scale = scales[r];
       context.fillStyle = scale.faint(v) ? middle : colours[scale.step(v)].back;
       context.fillRect(left + c * wide, top + r * high, wide, high);
     }

@@ -25,13 +25,13 @@ function drawTable() {
     : make('td', { class: 'n' }, Number.isInteger(value(g)) ? String(value(g)) : figure(value(g), name === 'share %' ? 3 : 5))))));
   const more = rows.length > table.rows ? [make('button', { type: 'button', onclick: () => { table.rows = Infinity; drawTable(); } },
     `show all ${rows.length}`)] : [];
-  section.replaceChildren(make('h2', {}, 'Scores'), make('p', { class: 'note' }, rowTitle(line) + groupNote(line)),
+  section.replaceChildren(make('h2', {}, 'Scores'), make('p', { class: 'note' }, ...rowTitle(line), groupNote(line)),
     make('table', { class: 'scores' }, make('thead', {}, make('tr', {}, ...head)), make('tbody', {}, ...body)), ...more);
 }
 
 function rowTitle(line) {
-  const panel = document.getElementById(`line-${line.index}`);
-  return `${panel.querySelector('h3').textContent}: ${panel.querySelector('.explained').textContent}`;
+  const panel = document.getElementById(`line-${line.index}`).cloneNode(true);
+  return [...panel.querySelector('h3').childNodes, ': ', ...panel.querySelector('.explained').childNodes];
 }
 
 /* ---- rows of scores as a list, and as a map where they are of the same tokens --------------------------------------------------------- */
@@ -53,11 +53,10 @@ function drawTargets() {
     box.replaceChildren();
     return;
   }
-  const largest = rows.map((line) => makeScale(valuesOf(line).subarray(0, line.n), line.diverges, leftOutOf(line.tokens)).top || 1);
+  const values = rows.map((line) => ranked(line).values);
   drawMap(box, {
     rows: rows.length, columns: of.tokens.length, tokens: of.tokens, diverges: of.diverges, rowNames: rows.map(explainedText),
-    note: 'Every row is divided by its own largest score.',
-    value: (r, c) => (c < rows[r].n ? valuesOf(rows[r])[c] / largest[r] : 0),
+    value: (r, c) => (c < rows[r].n ? values[r][c] : 0), blank: (r, c) => c >= rows[r].n,
     say: (r, c) => facts(rows[r], c), choose: (r) => set({ line: rows[r].index, view: 'text', pin: -1 }),
   });
 }
@@ -116,7 +115,7 @@ function drawSeries() {
   };
   const counted = numbers.map((n, i) => ({ ...n, i, score: score(n), out: state.skip && isSpecial(line.tokens[n.t], n.t) }));
   section.append(make('p', { class: 'note' }, `Bars: scores (left axis); line: the numbers that the tokens spell (right axis). A number of several tokens `
-    + `has ${line.adds ? 'the sum of their scores' : 'the root of the sum of their squared scores'}. Red bar: the explained position. ${rowTitle(line)}`),
+    + `has ${line.adds ? 'the sum of their scores' : 'the root of the sum of their squared scores'}. Red bar: the explained position. `, ...rowTitle(line)),
     seriesFigure(counted, line));
 }
 

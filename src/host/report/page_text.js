@@ -127,7 +127,6 @@ function pointAt(at) {
 function showPinned() {
   if (state.view !== 'text' || state.pin < 0) return;
   const span = spansOf(lines[state.line])[state.pin];
-  span.scrollIntoView({ block: 'nearest' });
   pointAt({ line: lines[state.line], t: state.pin, span });
 }
 
@@ -138,7 +137,6 @@ function choose(line, t) {
   else set({ line: line.index, pin: state.pin === t && state.line === line.index ? -1 : t });
   const spans = spansOf(lines[state.line]);
   if (document.activeElement && document.activeElement.closest('.run')) moveTo(spans, t);
-  showPinned();
 }
 
 /* ---- events ---------------------------------------------------------------------------------------------------------------------------- */
@@ -198,7 +196,7 @@ function listenToText() {
   box.addEventListener('mouseover', (event) => { const at = tokenAt(event); if (at) pointAt(at); else hideTip(); });
   box.addEventListener('mouseleave', () => { hideTip(); showPinned(); });
   box.addEventListener('focusin', onTextFocus);
-  box.addEventListener('focusout', hideTip);
+  box.addEventListener('focusout', () => { hideTip(); showPinned(); });
   box.addEventListener('keydown', onTextKey);
   box.addEventListener('click', (event) => {
     const at = tokenAt(event), panel = event.target.closest('.panel');
@@ -214,7 +212,7 @@ function listenToText() {
       controls.search.focus();
     }
   });
-  addEventListener('scroll', hideTip, { passive: true });
+  addEventListener('scroll', () => { hideTip(); showPinned(); }, { passive: true });
 }
 
 /* ---- search: from the token after the one found last ------------------------------------------------------------------------------------ */
@@ -235,7 +233,7 @@ function makeSearch() {
     search.setCustomValidity(wanted !== '' && found < 0 ? 'not in this prompt' : '');
     if (found < 0) return;
     set({ view: 'text', pin: found });
-    showPinned();
+    spansOf(line)[found].scrollIntoView({ block: 'nearest' });
   };
   search.addEventListener('input', () => seek(-1));
   search.addEventListener('keydown', (event) => { if (event.key === 'Enter') seek(found); });
