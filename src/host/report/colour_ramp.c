@@ -1,4 +1,5 @@
-/* colour_ramp.c: a share of the largest score as a background colour (ColorBrewer Blues) with readable letters, or as a mark. */
+/* colour_ramp.c: a share of the largest score as a background colour (ColorBrewer Blues; Oranges below 0) with readable letters, or as a
+ * mark. */
 #include "report_internal.h"
 
 #include <math.h>
@@ -6,7 +7,10 @@
 
 static const unsigned char blues[9][3] = {{247, 251, 255}, {222, 235, 247}, {198, 219, 239}, {158, 202, 225}, {107, 174, 214},
                                           {66, 146, 198},  {33, 113, 181},  {8, 81, 156},    {8, 48, 107}};
-/* The same ramp in the colours of 256-colour terminals, chosen by eye: the nearest ones turn lilac. White letters from the seventh on. */
+/* ColorBrewer Oranges, from the same near white: the other side of a diverging scale. */
+static const unsigned char oranges[9][3] = {{247, 251, 255}, {254, 230, 206}, {253, 208, 162}, {253, 174, 107}, {253, 141, 60},
+                                            {241, 105, 19},  {217, 72, 1},    {166, 54, 3},    {127, 39, 4}};
+/* Blues in the colours of 256-colour terminals, chosen by eye: the nearest ones turn lilac. White letters from the seventh on. */
 static const int blues_256[9] = {231, 189, 153, 110, 74, 32, 25, 18, 17};
 
 double ramp_share(double score, double largest)
@@ -15,12 +19,12 @@ double ramp_share(double score, double largest)
     return share >= 1.0 ? 1.0 : share > 0.0 ? share : 0.0; /* NaN and the 0/0 of an all-zero row give 0 */
 }
 
-static void blend(double share, int rgb[3])
+static void blend(const unsigned char stops[9][3], double share, int rgb[3])
 {
     const double place = ramp_share(share, 1.0) * 8.0;
     const int low = place >= 8.0 ? 7 : (int)place;
     for (int c = 0; c < 3; c++)
-        rgb[c] = (int)lrint(blues[low][c] + (place - low) * (blues[low + 1][c] - blues[low][c]));
+        rgb[c] = (int)lrint(stops[low][c] + (place - low) * (stops[low + 1][c] - stops[low][c]));
 }
 
 /* Relative luminance as WCAG 2 defines it. */
@@ -42,6 +46,12 @@ static bool wants_white(const int rgb[3])
     return 1.05 / (l + 0.05) > (l + 0.05) / 0.05;
 }
 
+bool ramp_rgb(double share, int rgb[3])
+{
+    blend(share < 0.0 ? oranges : blues, fabs(share), rgb);
+    return wants_white(rgb);
+}
+
 static int fifth(double share)
 {
     const int n = (int)(ramp_share(share, 1.0) * 5.0);
@@ -52,10 +62,10 @@ void ramp_open(jsc_colour colour, double share, char out[48])
 {
     static const char *const sixteen[5] = {"107;30", "106;30", "46;30", "104;97", "44;97"};
     int rgb[3];
-    blend(share, rgb);
+    const bool white = ramp_rgb(ramp_share(share, 1.0), rgb);
     out[0] = '\0';
     if (colour == JSC_COLOUR_TRUE) {
-        const int letters = wants_white(rgb) ? 255 : 0;
+        const int letters = white ? 255 : 0;
         (void)snprintf(out, 48, "\033[48;2;%d;%d;%d;38;2;%d;%d;%dm", rgb[0], rgb[1], rgb[2], letters, letters, letters);
     } else if (colour == JSC_COLOUR_256) {
         const int stop = (int)lrint(ramp_share(share, 1.0) * 8.0);

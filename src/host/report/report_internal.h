@@ -27,6 +27,7 @@ extern const size_t n_reports;
 void report_text(const jsc_report_input *input, const jsc_report_options *options, struct sink *sink);
 void report_json(const jsc_report_input *input, const jsc_report_options *options, struct sink *sink);
 void report_html(const jsc_report_input *input, const jsc_report_options *options, struct sink *sink);
+void report_svg(const jsc_report_input *input, const jsc_report_options *options, struct sink *sink);
 
 /* ---- compare.c ----------------------------------------------------------------------------------------------------------------- */
 
@@ -42,11 +43,33 @@ extern const char *const objective_words[], *const fisher_words[], *const path_r
 const char *word_of(const char *const *words, unsigned choice); /* "?" for a choice that does not exist */
 bool word_find(const char *const *words, const char *word, unsigned *choice);
 
+/* ---- difference.c -------------------------------------------------------------------------------------------------------------- */
+
+/* Scores of unlike scopes or objectives have unlike units: their difference is one of shares, each row adding up to 1. */
+bool difference_in_shares(const jsc_attribution *a, const jsc_attribution *b);
+/* out[rows][columns] = a - b. */
+void difference_rows(const double *a, const double *b, size_t rows, size_t columns, bool shares, double *out);
+
+/* ---- series.c: a prompt as a series of numbers --------------------------------------------------------------------------------- */
+
+/* A number, its tokens (delimiters are left out), and the influence of all of them together. */
+struct series_number {
+    size_t first, n; /* tokens */
+    double value, score;
+};
+struct series {
+    struct series_number *numbers;
+    size_t n, capacity;
+};
+/* scores [T]; freed by series_free() whatever is returned. */
+jsc_status series_make(const jsc_attribution *a, const double *scores, struct series *out, jsc_error *error);
+void series_free(struct series *series);
+
 /* ---- text_escape.c: one character of any bytes at a time ------------------------------------------------------------------- */
 
 /* One character, as it may stand in its place; never longer than this. */
 struct piece {
-    char text[16];
+    char text[24];
     size_t n;
     int cells; /* of a terminal */
 };
@@ -55,6 +78,8 @@ struct piece {
 size_t piece_shown(const char *text, size_t n, bool ascii, struct piece *out);
 /* The same inside the quotes of a JSON string. */
 size_t piece_json(const char *text, size_t n, struct piece *out);
+/* As piece_shown, for text and attributes of XML. */
+size_t piece_xml(const char *text, size_t n, struct piece *out);
 
 /* ---- colour_ramp.c: share of the maximum -> colour or mark ------------------------------------------------------------------- */
 
@@ -64,6 +89,8 @@ void ramp_open(jsc_colour colour, double share, char out[48]);
 const char *ramp_mark(bool ascii, double share);
 /* score / largest in 0..1, whatever they are. */
 double ramp_share(double score, double largest);
+/* The colour of a share, -1 (orange) to 0 (near white) to 1 (blue); true: white letters stand out more on it, else black. */
+bool ramp_rgb(double share, int rgb[3]);
 
 /* ---- parts of report_text.c ---------------------------------------------------------------------------------------------------- */
 

@@ -10,6 +10,7 @@ const struct report reports[] = {
     {"text", report_text},
     {"json", report_json},
     {"html", report_html},
+    {"svg", report_svg},
 };
 const size_t n_reports = sizeof reports / sizeof *reports;
 

@@ -1,4 +1,4 @@
-/* text_escape.c: any bytes as text for a terminal or for a JSON string. Text of prompts and vocabularies is data: it never drives what
+/* text_escape.c: any bytes as text for a terminal, a JSON string or XML. Text of prompts and vocabularies is data: it never drives what
  * shows it. */
 #include "report_internal.h"
 
@@ -72,6 +72,27 @@ size_t piece_json(const char *text, size_t n, struct piece *out)
     else
         piece_set(out, text, length, 0);
     return length == 0 ? 1 : length;
+}
+
+size_t piece_xml(const char *text, size_t n, struct piece *out)
+{
+    static const struct {
+        char plain;
+        const char *entity;
+    } entities[] = {{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}, {'\'', "&#39;"}};
+    struct piece shown;
+    const size_t taken = piece_shown(text, n, false, &shown);
+    out->n = 0;
+    out->cells = shown.cells;
+    for (size_t i = 0; i < shown.n; i++) {
+        const char plain[2] = {shown.text[i], '\0'}, *put = plain;
+        for (size_t e = 0; e < sizeof entities / sizeof *entities; e++)
+            put = plain[0] == entities[e].plain ? entities[e].entity : put;
+        memcpy(out->text + out->n, put, strlen(put));
+        out->n += strlen(put);
+    }
+    out->text[out->n] = '\0';
+    return taken;
 }
 
 /* Adds as snprintf does: what does not fit is only counted, and a character is never cut. */
