@@ -25,7 +25,8 @@ typedef enum jsc_precision { JSC_PRECISION_AUTO = 0, JSC_PRECISION_STRICT = 1, J
 /** How to open a model. Begin with JSC_OPEN_OPTIONS_INIT. */
 typedef struct jsc_open_options {
     size_t size;             /**< sizeof(jsc_open_options) */
-    const char *device;      /**< NULL or "auto", "cpu", "ref" (float64, slow; developer builds), "cuda" or "cuda:N" */
+    const char *device;      /**< NULL or "auto", "cpu", "ref" (float64, slow; developer builds), "cuda", "cuda:N"; "cuda:0+1": consecutive
+                                  blocks on consecutive devices, for models larger than one (docs/several-gpus.md) */
     jsc_precision precision; /**< default auto */
     int threads;             /**< 0: OMP_NUM_THREADS, else as many as the process may use */
     int without_weights;     /**< 1: sizes and tokeniser only; tokenise, describe and plan work, attribute does not */

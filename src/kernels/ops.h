@@ -223,7 +223,7 @@ struct op_probes { size_t n; int count, d; uint64_t seed, first; const int32_t *
 
 /* ---- the table ------------------------------------------------------------------------------------------------------------- */
 
-/* A walk is a row of entries that only launch work (none of put, get, sync, embed, head_vjp, fisher_*, gram, probes), the same for the
+/* A walk is a row of entries that only launch work (none of put, get, copy_over, sync, embed, head_vjp, fisher_*, gram, probes), the same for the
  * same key: shapes and addresses. record_begin: *repeat: the device had recorded it and has launched it; else the caller calls the entries,
  * then record_end with what came of them. *again: they were not executed because they cannot be recorded; the caller begins anew. Else
  * record_end returns what came of the walk. */
@@ -244,6 +244,8 @@ struct jsc_ops {
     jsc_status (*get)(struct jsc_stream *stream, enum role role, double *out, const dptr in, size_t n, jsc_error *error);
     jsc_status (*put_bytes)(struct jsc_stream *stream, dptr out, const void *in, size_t bytes, jsc_error *error);
     jsc_status (*get_bytes)(struct jsc_stream *stream, void *out, const dptr in, size_t bytes, jsc_error *error);
+    /* out = in, which lies on another device of the same backend, whose work on it has been waited for; waits. */
+    jsc_status (*copy_over)(struct jsc_stream *stream, dptr out, struct jsc_device *from, const dptr in, size_t bytes, jsc_error *error);
     jsc_status (*zero)(struct jsc_stream *stream, dptr out, size_t bytes, jsc_error *error);
     jsc_status (*sync)(struct jsc_stream *stream, jsc_error *error);
 

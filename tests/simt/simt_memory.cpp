@@ -307,6 +307,20 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
         error = check_copy(to, from, bytes, &kind);
     return simt_leave(error == cudaSuccess && bytes > 0 ? copy_async(to, from, bytes, kind, stream) : error);
 }
+cudaError_t cudaMemcpyPeerAsync(void *to, int to_device, const void *from, int from_device, size_t bytes, cudaStream_t stream)
+{
+    struct simt_guard guard;
+    enum cudaMemcpyKind kind = cudaMemcpyDeviceToDevice;
+    cudaError_t error = simt_enter("cudaMemcpyPeerAsync");
+    if (error == cudaSuccess && bytes > 0)
+        error = check_copy(to, from, bytes, &kind);
+    if (error == cudaSuccess && bytes > 0 && (simt_device_of(to) != to_device || simt_device_of(from) != from_device)) {
+        simt_record("copy between devices: from %d to %d said, memory of %d and %d given", from_device, to_device, simt_device_of(from),
+                    simt_device_of(to));
+        error = cudaErrorInvalidValue;
+    }
+    return simt_leave(error == cudaSuccess && bytes > 0 ? copy_async(to, from, bytes, kind, stream) : error);
+}
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height,
                               enum cudaMemcpyKind kind, cudaStream_t stream)
 {

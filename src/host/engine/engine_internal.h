@@ -72,6 +72,7 @@ struct layer_trace {
 };
 struct trace {
     const jsc_model *model;
+    struct trace *below; /* of the stage below, where the model has one */
     struct jsc_stream *stream;
     jsc_plan plan;
     struct trace_sizes sizes;
@@ -79,8 +80,8 @@ struct trace {
     int s_used;                 /* of the last forward */
     int top_first;              /* tokens before it need nothing past the last block's attention (one sequence); 0: all are needed */
     bool precise;               /* forwards sum the linear layers in double: for inputs whose rounding errors grow */
-    struct layer_trace *layers; /* [L] */
-    dptr x_out;                 /* [N][d] input of the final norm */
+    struct layer_trace *layers; /* [L], those of this stage's blocks laid out */
+    dptr x_out;                 /* [N][d] what the last block gives: input of the final norm, or of the stage above */
     dptr rf, mf;                /* [N] of the final norm */
     dptr y;                     /* [N][d] REAL final hidden state, every position */
     dptr y_act;                 /* the same as ACT (y if one_type) */
@@ -104,7 +105,8 @@ struct trace {
 void trace_layout(struct trace *trace, const jsc_model *model, const struct trace_sizes *sizes, const size_t size_of[ROLE_COUNT],
                   bool one_type, struct arena *arena);
 jsc_status trace_make(const jsc_model *model, const jsc_plan *plan, struct trace **out, jsc_error *error);
-/* S sequences of like's tokens for forward passes whose activations nobody needs, and its bytes. */
+/* S sequences of like's tokens for forward passes whose activations nobody needs, and its bytes (of a device with memory of its own, those of
+ * the stage that needs most). */
 jsc_status trace_make_forward(const struct trace *like, int S, struct trace **out, jsc_error *error);
 uint64_t trace_forward_bytes(const jsc_model *model, int S, int T);
 void trace_free(struct trace *trace);
@@ -142,6 +144,8 @@ jsc_status forward_positions(struct trace *trace, double *x, jsc_error *error);
 jsc_status forward_inputs(struct trace *trace, const int32_t *ids, double *x, jsc_error *error);
 /* Runs S sequences of the trace's T tokens whose block-0 inputs are x [S][T][d] (host); fills the trace. */
 jsc_status forward_run(struct trace *trace, const double *x, int S, jsc_error *error);
+/* The input of block l, its first rows [rows][d]. */
+jsc_status forward_block_input(const struct trace *trace, int l, double *x, size_t rows, jsc_error *error);
 /* y at token row s*T + t, [d]. */
 jsc_status forward_hidden(struct trace *trace, int row, double *y, jsc_error *error);
 /* Logits (soft-cap, scale, bias applied) and, if slope is not NULL, d logit / d (w . y) of each, [V]. */
@@ -179,6 +183,25 @@ struct pull {
     void *tick_user;
 };
 jsc_status vjp_pull(struct trace *trace, const struct pull *pull, jsc_error *error);
+
+/* ---- pipeline.c: many chunks of right-hand sides, one after another; the stages of a model over several devices work at once, each on
+ * another chunk */
+
+/* Chunks that are alive at a time: one in each stage, and one that the caller looks at. */
+static inline int pipeline_slots(int stages)
+{
+    return stages > 1 ? stages + 1 : 1;
+}
+struct pipeline {
+    int n; /* chunks */
+    /* Fills *pull with chunk i, in order. What was given out for chunk i - pipeline_slots() is free again then. tick: heard with one stage. */
+    jsc_status (*fill)(void *user, int i, struct pull *pull, jsc_error *error);
+    /* Chunk i is through, in order. */
+    jsc_status (*done)(void *user, int i, const struct pull *pull, jsc_error *error);
+    void *user;
+};
+/* Calls back on the caller's thread only. */
+jsc_status pipeline_run(struct trace *trace, const struct pipeline *pipeline, jsc_error *error);
 
 /* Cotangents of chosen logits' combinations: host out [n][d] = sum coef w_id (as op_head_vjp), through the trace's stream. */
 jsc_status head_cotangents(struct trace *trace, size_t n, const size_t *start, const int32_t *ids, const double *coef, double *out,

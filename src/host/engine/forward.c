@@ -4,15 +4,21 @@
 #include <math.h>
 #include <stdio.h>
 
+/* Rows [N][d] REAL of this stage's first block's input, before they are wanted for that. */
+static dptr spare_rows(const struct trace *t)
+{
+    return t->layers[t->model->first_block].x_in;
+}
+
 /* Through the projection between the embedding's width and d. e, x: host [n][width], [n][d]. */
 static jsc_status project(struct trace *t, const double *e, size_t n, double *x, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const jsc_model *m = t->model;
     TRY(m->ops->put(t->stream, ROLE_ACT, t->act, e, n * (size_t)m->config.embed_width, error));
-    TRY(m->ops->matmul(t->stream, &(struct op_matmul){.precise = true, .n = n, .w = m->project_in, .x = t->act, .y = t->layers[0].x_in},
+    TRY(m->ops->matmul(t->stream, &(struct op_matmul){.precise = true, .n = n, .w = m->project_in, .x = t->act, .y = spare_rows(t)},
                        error));
-    TRY(m->ops->get(t->stream, ROLE_REAL, x, t->layers[0].x_in, n * (size_t)m->d, error));
+    TRY(m->ops->get(t->stream, ROLE_REAL, x, spare_rows(t), n * (size_t)m->d, error));
 done:
     return status;
 }
@@ -21,10 +27,10 @@ jsc_status forward_embeddings(struct trace *t, const int32_t *ids, size_t n, dou
 {
     jsc_status status = JSC_OK;
     const jsc_model *m = t->model;
-    const struct op_embed embed = {.n = n, .ids = ids, .w = m->embed, .scale = m->embed_scale, .out = t->layers[0].x_in};
+    const struct op_embed embed = {.n = n, .ids = ids, .w = m->embed, .scale = m->embed_scale, .out = spare_rows(t)};
 
     TRY(m->ops->embed(t->stream, &embed, error));
-    TRY(m->ops->get(t->stream, ROLE_REAL, x, t->layers[0].x_in, n * (size_t)m->config.embed_width, error));
+    TRY(m->ops->get(t->stream, ROLE_REAL, x, spare_rows(t), n * (size_t)m->config.embed_width, error));
     if (m->project_in != NULL)
         TRY(project(t, x, n, x, error));
 done:
@@ -45,9 +51,8 @@ jsc_status forward_positions(struct trace *t, double *x, jsc_error *error)
     TRY(mem_new(&p, n, error));
     for (size_t i = 0; i < T; i++)
         rows[i] = (int32_t)i + m->family->position_offset;
-    TRY(m->ops->embed(t->stream, &(struct op_embed){.n = T, .ids = rows, .w = m->positions, .scale = 1.0, .out = t->layers[0].x_in},
-                      error));
-    TRY(m->ops->get(t->stream, ROLE_REAL, p, t->layers[0].x_in, n, error));
+    TRY(m->ops->embed(t->stream, &(struct op_embed){.n = T, .ids = rows, .w = m->positions, .scale = 1.0, .out = spare_rows(t)}, error));
+    TRY(m->ops->get(t->stream, ROLE_REAL, p, spare_rows(t), n, error));
     for (size_t i = 0; i < n; i++)
         x[i] += p[i];
 done:
@@ -258,10 +263,13 @@ static jsc_status blame(struct trace *t, size_t N, jsc_error *error)
     jsc_status status = JSC_OK;
     const jsc_model *m = t->model;
     const size_t n = N * (size_t)m->d;
+    const int last = m->end_block == m->L ? m->L : m->end_block - 1; /* L: what the final norm is given */
     double *x = NULL;
 
+    if (t->below != NULL)
+        TRY(blame(t->below, N, error));
     TRY(mem_new(&x, n, error));
-    for (int l = 0; l <= m->L; l++)
+    for (int l = m->first_block; l <= last; l++)
         for (int half = 0; half < (l < m->L ? 2 : 1); half++) {
             const dptr stage = l == m->L ? t->x_out : half == 0 ? t->layers[l].x_in : t->layers[l].x_mid;
             const size_t known = half == 1 || l == m->L ? first_row(t, l) * (size_t)m->d : 0;
@@ -277,7 +285,8 @@ static jsc_status blame(struct trace *t, size_t N, jsc_error *error)
                                    : "the MLP",
                          half == 1 || l == 0 ? l : l - 1);
         }
-    FAIL(JSC_E_NUMERIC, "forward pass: the final norm gives a value that is not finite");
+    if (m->end_block == m->L)
+        FAIL(JSC_E_NUMERIC, "forward pass: the final norm gives a value that is not finite");
 done:
     mem_free(x);
     return status;
@@ -328,14 +337,38 @@ static jsc_status blocks(void *trace, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     struct trace *t = trace;
+    const jsc_model *m = t->model;
     const size_t N = (size_t)t->s_used * (size_t)t->T;
-    const int L = t->model->L;
 
-    for (int l = 0; l < L; l++) {
+    for (int l = m->first_block; l < m->end_block; l++) {
         TRY(attention_half(t, l, N, error));
-        TRY(mlp_half(t, l, N, l + 1 < L ? t->layers[l + 1].x_in : t->x_out, error));
+        TRY(mlp_half(t, l, N, l + 1 < m->end_block ? t->layers[l + 1].x_in : t->x_out, error));
     }
-    TRY(final_norm(t, N, error));
+    if (m->end_block == m->L)
+        TRY(final_norm(t, N, error));
+done:
+    return status;
+}
+
+/* This stage's blocks after those below it. */
+static jsc_status run_stage(struct trace *t, const double *x, int S, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const jsc_model *m = t->model;
+    const size_t n = (size_t)S * (size_t)t->T * (size_t)m->d;
+    const dptr in = t->layers[m->first_block].x_in;
+    const int64_t key[] = {'f', S, t->top_first, t->precise};
+
+    t->s_used = S;
+    if (t->below != NULL) {
+        t->below->precise = t->precise, t->below->top_first = t->top_first;
+        TRY(run_stage(t->below, x, S, error));
+        TRY(m->ops->copy_over(t->stream, in, m->below->device, t->below->x_out, n * t->stream->size_of[ROLE_REAL], error));
+    } else {
+        TRY(m->ops->put(t->stream, ROLE_REAL, in, x, n, error));
+    }
+    TRY(walk_recorded(t, key, sizeof key / sizeof *key, blocks, t, error));
+    TRY(m->ops->sync(t->stream, error));
 done:
     return status;
 }
@@ -343,7 +376,6 @@ done:
 jsc_status forward_run(struct trace *t, const double *x, int S, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    const jsc_model *m = t->model;
     const size_t N = (size_t)S * (size_t)t->T;
     const double start = clock_seconds();
     bool finite = true;
@@ -351,17 +383,20 @@ jsc_status forward_run(struct trace *t, const double *x, int S, jsc_error *error
     if (S < 1 || S > t->S || t->top_first >= t->T)
         return status_set(error, JSC_E_INTERNAL, "forward of %d sequences in a trace of %d, from row %d of %d", S, t->S, t->top_first,
                           t->T);
-    t->s_used = S;
-    TRY(m->ops->put(t->stream, ROLE_REAL, t->layers[0].x_in, x, N * (size_t)m->d, error));
-    const int64_t key[] = {'f', S, t->top_first, t->precise};
-    TRY(walk_recorded(t, key, sizeof key / sizeof *key, blocks, t, error));
-    TRY(m->ops->sync(t->stream, error));
+    TRY(run_stage(t, x, S, error));
     TRY(check_hidden(t, N, &finite, error));
     if (!finite)
         TRY(blame(t, N, error));
     t->seconds_forward += clock_seconds() - start;
 done:
     return status;
+}
+
+jsc_status forward_block_input(const struct trace *t, int l, double *x, size_t rows, jsc_error *error)
+{
+    while (l < t->model->first_block)
+        t = t->below;
+    return t->model->ops->get(t->stream, ROLE_REAL, x, t->layers[l].x_in, rows * (size_t)t->model->d, error);
 }
 
 jsc_status forward_hidden(struct trace *t, int row, double *y, jsc_error *error)

@@ -71,6 +71,7 @@ static void fill_cut(const jsc_model *m, const struct work *work, const struct c
     plan->sequences = cut->S;
     plan->chunk = cut->B;
     plan->chunks = (work->n_rhs + cut->B - 1) / cut->B * pulls_of(work);
+    plan->bubble = plan->stages > 1 ? (plan->stages - 1.0) / (plan->stages - 1.0 + plan->chunks) : 0.0;
     plan->mlp_form = (jsc_mlp_form)mlp_form_choose(m, (int)N, cut->B);
     plan->token_chunk = (int)equal_part(N, cut->share * piece_bytes(m, MLP_BYTES) / mlp_row(m) / B);
     plan->rhs_chunk = (int)equal_part(B, cut->share * piece_bytes(m, SLAB_BYTES) / attention_row(m) / N);
@@ -86,32 +87,83 @@ static size_t most_rows(const struct trace_sizes *z)
     return most;
 }
 
-/* Fills the plan for a cut and returns the bytes beyond the weights that must keep to the limit; UINT64_MAX if they cannot be addressed. */
-static uint64_t measure(const jsc_model *m, const struct work *work, const struct cut *cut, jsc_plan *plan)
+/* Bytes of a stage's trace and of its workspace. */
+struct stage_bytes {
+    uint64_t trace, workspace;
+};
+
+/* false: they cannot be addressed. */
+static bool measure_stage(const jsc_model *m, const struct trace_sizes *sizes, struct stage_bytes *out)
 {
     struct trace dry = {0};
-    struct trace_sizes z;
+    struct trace_sizes z = *sizes;
     struct arena whole = {0}, forward = {0};
     const size_t *size_of = m->load_stream->size_of;
     const bool one_type = m->load_stream->one_type;
 
-    fill_cut(m, work, cut, plan);
-    if (plan_sizes(m, plan, &z, NULL) != JSC_OK)
-        return UINT64_MAX;
     trace_layout(&dry, m, &z, size_of, one_type, &whole);
     z.backward = false;
     trace_layout(&dry, m, &z, size_of, one_type, &forward);
     if (whole.used == SIZE_MAX || forward.used == SIZE_MAX)
-        return UINT64_MAX;
+        return false;
     const size_t library = m->ops->stream_scratch(m->device, most_rows(&z), (size_t)m->f * 2, (size_t)m->d);
-    plan->trace_bytes = forward.used;
-    plan->workspace_bytes = (uint64_t)(whole.used - forward.used) + library + (plan->own_memory ? work->device_bytes : 0);
+    *out = (struct stage_bytes){forward.used, (uint64_t)(whole.used - forward.used) + library};
+    return true;
+}
+
+/* Of all stages: the sum where they share the host's memory, else what the neediest takes. */
+static bool measure_stages(const jsc_model *model, const struct trace_sizes *z, struct stage_bytes *out)
+{
+    struct stage_bytes one;
+    *out = (struct stage_bytes){0, 0};
+    for (const jsc_model *m = model; m != NULL; m = m->below) {
+        if (!measure_stage(m, z, &one))
+            return false;
+        if (model->device->own_memory == 0)
+            out->trace += one.trace, out->workspace += one.workspace;
+        else if (one.trace + one.workspace > out->trace + out->workspace)
+            *out = one;
+    }
+    return true;
+}
+
+/* Fills the plan for a cut and returns the bytes beyond the weights that must keep to the limit; UINT64_MAX if they cannot be addressed. */
+static uint64_t measure(const jsc_model *m, const struct work *work, const struct cut *cut, jsc_plan *plan)
+{
+    struct trace_sizes z;
+    struct stage_bytes bytes;
+
+    fill_cut(m, work, cut, plan);
+    if (plan_sizes(m, plan, &z, NULL) != JSC_OK || !measure_stages(m, &z, &bytes))
+        return UINT64_MAX;
+    plan->trace_bytes = bytes.trace;
+    plan->workspace_bytes = bytes.workspace + (plan->own_memory ? work->device_bytes : 0);
     /* the host's copies: block inputs, cotangents, sums, gradients of one chunk; logits, slopes, probabilities */
-    plan->result_bytes = sizeof(double) * ((uint64_t)z.N * (uint64_t)m->d + z.S * z.B * (uint64_t)m->d + z.levels * z.M +
-                                           (work->gradients ? z.M * (uint64_t)m->d : 0) + 3 * (uint64_t)m->V) +
+    const uint64_t per_chunk = z.levels * z.M + (work->gradients ? z.M * (uint64_t)m->d : 0);
+    plan->result_bytes = sizeof(double) * ((uint64_t)z.N * (uint64_t)m->d + z.S * z.B * (uint64_t)m->d +
+                                           per_chunk * (uint64_t)pipeline_slots(plan->stages) + 3 * (uint64_t)m->V) +
                          work->host_bytes + (plan->own_memory ? 0 : work->device_bytes);
     plan->peak_bytes = plan->trace_bytes + plan->workspace_bytes + (plan->own_memory ? 0 : plan->result_bytes);
     return plan->peak_bytes;
+}
+
+jsc_status jsc_plan_stage(const jsc_model *model, const jsc_plan *plan, int i, jsc_stage *out, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct trace_sizes z;
+    struct stage_bytes bytes;
+    const jsc_model *m = model;
+
+    if (model == NULL || plan == NULL || out == NULL || plan->size != sizeof *plan || i < 0 || i >= stages_count(model))
+        return status_set(error, JSC_E_ARGUMENT, "jsc_plan_stage: model, plan or out is missing, or there is no stage %d", i);
+    TRY(plan_sizes(model, plan, &z, error));
+    for (int above = stages_count(model) - 1; above > i; above--)
+        m = m->below;
+    if (!measure_stage(m, &z, &bytes))
+        FAIL(JSC_E_MEMORY, "stage %d needs more memory than can be addressed", i);
+    *out = (jsc_stage){m->device->description, m->first_block, m->end_block, m->weight_bytes, bytes.trace + bytes.workspace};
+done:
+    return status;
 }
 
 /* FLOPs of linear layers, attention and head. */
@@ -136,16 +188,17 @@ static void count_flops(const jsc_model *m, const struct work *work, jsc_plan *p
         plan->backward_flops *= 0.5 * pulls_of(work);
 }
 
-/* In units of pull_cost: all chunks of B. */
+/* In units of pull_cost: all chunks of B. Stages work at once, each on another chunk, but for the first and the last few. */
 static double total_cost(const jsc_model *m, const struct work *work, const struct cut *cut)
 {
     const int batches = (work->S + cut->S - 1) / cut->S, chunks = (work->n_rhs + cut->B - 1) / cut->B;
+    const int stages = stages_count(m);
     double cost = 0.0;
     if (!work->stairs)
-        return (double)batches * chunks * pull_cost(m, cut->S, work->T, cut->B);
+        return (double)batches * (chunks + stages - 1) / stages * pull_cost(m, cut->S, work->T, cut->B);
     for (int end = cut->B; end - cut->B < work->n_rhs; end += cut->B)
         cost += pull_cost(m, 1, end < work->T ? end : work->T, cut->B);
-    return batches * cost;
+    return batches * (cost + (stages - 1) * pull_cost(m, 1, work->T, cut->B)) / stages;
 }
 
 /* What a plan must keep to: bytes of the device, and of the host where that is another memory. */
@@ -196,10 +249,19 @@ static uint64_t most_of(uint64_t bytes)
     return bytes / 10 * 9;
 }
 
-uint64_t plan_limit(const jsc_model *m, uint64_t asked)
+uint64_t plan_limit(const jsc_model *model, uint64_t asked)
 {
-    const uint64_t left = m->ops->memory_left(m->device), missing = m->has_weights ? 0 : m->weight_bytes; /* not made yet */
-    return asked > 0 ? asked : most_of(left > missing ? left - missing : 0);
+    const bool own = model->device->own_memory > 0;
+    uint64_t least = UINT64_MAX;
+    if (asked > 0)
+        return asked;
+    for (const jsc_model *m = model; m != NULL && (own || m == model); m = m->below) {
+        const uint64_t left = m->ops->memory_left(m->device), weights = own ? m->weight_bytes : stages_weight_bytes(m);
+        const uint64_t missing = model->has_weights ? 0 : weights; /* not made yet */
+        const uint64_t free = left > missing ? left - missing : 0;
+        least = free < least ? free : least;
+    }
+    return most_of(least);
 }
 
 static uint64_t soft_limit(const jsc_model *m, const struct work *work, uint64_t limit)
@@ -235,7 +297,8 @@ jsc_status plan_compute(const jsc_model *m, const struct work *work, jsc_plan *p
     plan->n_prompt = work->n_prompt > 0 ? work->n_prompt : work->T;
     plan->right_hand_sides = saturate((uint64_t)work->n_rhs * (uint64_t)pulls_of(work));
     plan->levels = work->layers ? m->L : 1;
-    plan->weight_bytes = m->weight_bytes;
+    plan->weight_bytes = stages_weight_bytes(m);
+    plan->stages = stages_count(m);
     plan->limit_bytes = plan_limit(m, work->limit);
     plan->own_memory = m->device->own_memory > 0;
 

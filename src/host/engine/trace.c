@@ -24,18 +24,29 @@ static void layout_post(const jsc_model *m, struct post_trace *post, size_t N, s
     post->m = m->family->norm == NORM_LAYER ? arena_push(arena, N, real) : NULL;
 }
 
+/* What stands behind the last block: the final norm and the logits. */
+static void layout_end(struct trace *t, const jsc_model *m, size_t N, const size_t *size_of, bool one_type, struct arena *arena)
+{
+    const size_t real = size_of[ROLE_REAL], n = times(N, (size_t)m->d);
+    t->rf = arena_push(arena, N, real);
+    t->mf = m->family->norm == NORM_LAYER ? arena_push(arena, N, real) : NULL;
+    t->y = arena_push(arena, n, real);
+    t->y_act = one_type ? t->y : arena_push(arena, n, size_of[ROLE_ACT]);
+    t->z = arena_push(arena, (size_t)m->V, real);
+}
+
 static void layout_forward(struct trace *t, const jsc_model *m, const struct trace_sizes *z, const size_t *size_of, bool one_type,
                            struct arena *arena)
 {
     const size_t N = z->N, d = (size_t)m->d, f = (size_t)m->f, q = (size_t)m->H * (size_t)m->h, W = q + 2 * (size_t)m->K * (size_t)m->h;
-    const size_t real = size_of[ROLE_REAL], act = size_of[ROLE_ACT];
+    const size_t real = size_of[ROLE_REAL];
     const bool mean = m->family->norm == NORM_LAYER;
 
-    for (int l = 0; l < m->L; l++) {
+    for (int l = m->first_block; l < m->end_block; l++) {
         struct layer_trace local = {0}, *lt = t->layers != NULL ? &t->layers[l] : &local;
-        if (z->shared && l > 0) {
+        if (z->shared && l > m->first_block) {
             if (t->layers != NULL)
-                *lt = t->layers[0];
+                *lt = t->layers[m->first_block];
             continue;
         }
         lt->x_in = arena_push(arena, times(N, d), real);
@@ -55,15 +66,12 @@ static void layout_forward(struct trace *t, const jsc_model *m, const struct tra
         layout_post(m, &lt->mlp_post, N, real, arena);
     }
     t->x_out = arena_push(arena, times(N, d), real);
-    t->rf = arena_push(arena, N, real);
-    t->mf = mean ? arena_push(arena, N, real) : NULL;
-    t->y = arena_push(arena, times(N, d), real);
-    t->y_act = one_type ? t->y : arena_push(arena, times(N, d), act);
     for (int i = 0; i < (m->config.local_theta > 0.0 ? 2 : 1); i++) {
         t->cos[i] = arena_push(arena, times(z->T, (size_t)m->rot / 2), real);
         t->sin[i] = arena_push(arena, times(z->T, (size_t)m->rot / 2), real);
     }
-    t->z = arena_push(arena, (size_t)m->V, real);
+    if (m->end_block == m->L)
+        layout_end(t, m, N, size_of, one_type, arena);
 }
 
 /* Forward scratch and VJP workspace are never alive together: both begin at the same place. */
@@ -202,6 +210,8 @@ static jsc_status build(const jsc_model *m, const jsc_plan *plan, const struct t
     for (int i = 0; i < 2; i++)
         if (m->rot > 0 && t->cos[i] != NULL)
             TRY(put_rope(t, i, error));
+    if (m->below != NULL)
+        TRY(build(m->below, plan, z, &t->below, error));
     *out = t, t = NULL;
 done:
     trace_free(t);
@@ -228,19 +238,27 @@ jsc_status trace_make_forward(const struct trace *like, int S, struct trace **ou
     return build(like->model, &like->plan, &z, out, error);
 }
 
-uint64_t trace_forward_bytes(const jsc_model *m, int S, int T)
+uint64_t trace_forward_bytes(const jsc_model *model, int S, int T)
 {
-    struct trace dry = {0};
-    struct arena arena = {0};
     const struct trace_sizes z = forward_sizes(S, T);
-    trace_layout(&dry, m, &z, m->load_stream->size_of, m->load_stream->one_type, &arena);
-    return arena.used == SIZE_MAX ? UINT64_MAX : arena.used;
+    uint64_t most = 0, sum = 0;
+    for (const jsc_model *m = model; m != NULL; m = m->below) {
+        struct trace dry = {0};
+        struct arena arena = {0};
+        trace_layout(&dry, m, &z, m->load_stream->size_of, m->load_stream->one_type, &arena);
+        if (arena.used == SIZE_MAX)
+            return UINT64_MAX;
+        most = arena.used > most ? arena.used : most;
+        sum += arena.used;
+    }
+    return model->device->own_memory > 0 ? most : sum;
 }
 
 void trace_free(struct trace *t)
 {
     if (t == NULL)
         return;
+    trace_free(t->below);
     if (t->stream != NULL)
         t->model->ops->stream_close(t->stream);
     t->model->ops->free(t->model->device, t->memory);

@@ -75,12 +75,14 @@ static jsc_status upload(const struct walk *w, jsc_error *error)
     struct trace *t = w->t;
     int32_t *tok = NULL;
 
+    TRY(w->ops->put_bytes(t->stream, t->pos, w->p->pos, (size_t)w->B * sizeof *w->p->pos, error));
+    if (w->m->end_block < w->m->L) /* of a lower stage the gradient has come from above */
+        goto done;
     TRY(mem_new(&tok, w->top, error));
     for (int s = 0; s < w->S; s++)
         for (int b = 0; b < w->B; b++)
             tok[s * w->B + b] = s * w->T + w->p->pos[b];
     TRY(w->ops->put_bytes(t->stream, t->tok, tok, w->top * sizeof *tok, error));
-    TRY(w->ops->put_bytes(t->stream, t->pos, w->p->pos, (size_t)w->B * sizeof *w->p->pos, error));
     TRY(w->ops->put(t->stream, ROLE_COT, t->dn, w->p->cot, w->top * (size_t)w->m->d, error));
 done:
     mem_free(tok);
@@ -93,8 +95,9 @@ static jsc_status blocks(void *walk, jsc_error *error)
     const struct walk *w = walk;
     struct trace *t = w->t;
 
-    TRY(top_half(w, error));
-    for (int l = w->m->L - 1; l >= 0; l--) {
+    if (w->m->end_block == w->m->L)
+        TRY(top_half(w, error));
+    for (int l = w->m->end_block - 1; l >= w->m->first_block; l--) {
         if (l < w->m->L - 1)
             TRY(walk_mlp(w, l, error));
         else
@@ -131,13 +134,13 @@ done:
     return status;
 }
 
-/* Sums to the host, in the trace's own row order; *finite false if one is not. */
+/* This stage's sums to the host, in the trace's own row order; *finite false if one is not. */
 static jsc_status fetch_sums(const struct walk *w, bool *finite, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    const size_t levels = w->p->layers ? (size_t)w->m->L : 1, whole = (size_t)w->S * (size_t)w->t->T * (size_t)w->B;
+    const size_t whole = (size_t)w->S * (size_t)w->t->T * (size_t)w->B, levels = w->p->layers ? (size_t)w->m->end_block : 1;
 
-    for (size_t l = 0; l < levels; l++) {
+    for (size_t l = (size_t)w->m->first_block; l < levels; l++) {
         double *out = w->p->sums + l * whole;
         TRY(w->ops->get_bytes(w->t->stream, out, (char *)w->t->squares + l * w->M * sizeof(double), w->M * sizeof(double), error));
         for (size_t i = 0; i < w->M; i++)
@@ -148,14 +151,12 @@ done:
     return status;
 }
 
-jsc_status vjp_pull(struct trace *t, const struct pull *p, jsc_error *error)
+/* Sizes of the pull in this stage's trace. */
+static jsc_status begin(struct walk *w, struct trace *t, const struct pull *p, jsc_error *error)
 {
-    jsc_status status = JSC_OK;
-    struct walk w = {.t = t, .m = t->model, .ops = t->model->ops, .p = p, .S = p->S, .T = t->T, .B = p->B};
-    const double start = clock_seconds();
-    bool finite = true;
     int last = 0, first = t->T;
 
+    *w = (struct walk){.t = t, .m = t->model, .ops = t->model->ops, .p = p, .S = p->S, .T = t->T, .B = p->B};
     for (int b = 0; b < p->B; b++) {
         last = p->pos[b] > last ? p->pos[b] : last;
         first = p->pos[b] < first ? p->pos[b] : first;
@@ -166,21 +167,70 @@ jsc_status vjp_pull(struct trace *t, const struct pull *p, jsc_error *error)
         return status_set(error, JSC_E_INTERNAL, "pull of %d sequences, %d right-hand sides to token %d in a trace of %d, %d, %d", p->S,
                           p->B, last, t->s_used, t->B, t->T);
     if (p->S == 1)
-        w.T = last + 1; /* a prefix of the tokens is a prefix of every saved array */
-    w.N = (size_t)w.S * (size_t)w.T;
-    w.M = w.N * (size_t)w.B;
-    w.top = (size_t)w.S * (size_t)w.B;
-    choose_pieces(&w);
+        w->T = last + 1; /* a prefix of the tokens is a prefix of every saved array */
+    w->N = (size_t)w->S * (size_t)w->T;
+    w->M = w->N * (size_t)w->B;
+    w->top = (size_t)w->S * (size_t)w->B;
+    choose_pieces(w);
+    return JSC_OK;
+}
+
+jsc_status vjp_receive(struct trace *t, const struct trace *above, const struct pull *p, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct walk w;
+    struct jsc_device *from = above->model->device;
+
+    TRY(begin(&w, t, p, error));
+    const size_t n = w.M * (size_t)w.m->d;
+    TRY(w.ops->copy_over(t->stream, t->R, from, above->R, n * t->stream->size_of[ROLE_REAL], error));
+    if (t->G != t->R)
+        TRY(w.ops->copy_over(t->stream, t->G, from, above->G, n * t->stream->size_of[ROLE_COT], error));
+done:
+    return status;
+}
+
+jsc_status vjp_stage(struct trace *t, const struct pull *p, bool check, bool *finite, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct walk w;
+
+    TRY(begin(&w, t, p, error));
+    w.check = check;
     if (p->B > t->largest_B)
         t->largest_B = p->B, t->largest_form = w.form;
     TRY(run(&w, error));
     if (p->sums != NULL)
-        TRY(fetch_sums(&w, &finite, error));
-    if (p->grads != NULL)
-        TRY(fetch_grads(&w, &finite, error));
+        TRY(fetch_sums(&w, finite, error));
+    if (p->grads != NULL && t->below == NULL)
+        TRY(fetch_grads(&w, finite, error));
+done:
+    return status;
+}
+
+/* One stage after the other, from the top. */
+static jsc_status through_stages(struct trace *top, const struct pull *p, bool check, bool *finite, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+
+    for (struct trace *t = top, *above = NULL; t != NULL; above = t, t = t->below) {
+        if (above != NULL)
+            TRY(vjp_receive(t, above, p, error));
+        TRY(vjp_stage(t, p, check, finite, error));
+    }
+done:
+    return status;
+}
+
+jsc_status vjp_pull(struct trace *t, const struct pull *p, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const double start = clock_seconds();
+    bool finite = true;
+
+    TRY(through_stages(t, p, false, &finite, error));
     if (!finite) {
-        w.check = true;
-        TRY(run(&w, error));
+        TRY(through_stages(t, p, true, &finite, error));
         FAIL(JSC_E_NUMERIC, "backward pass: a sum of squares is not finite: the cotangents are too large");
     }
     t->seconds_backward += clock_seconds() - start;

@@ -24,6 +24,14 @@ struct walk {
     bool check;         /* look at R after every half, to name the place where it broke */
 };
 
+/* ---- vjp.c: the blocks of one stage --------------------------------------------------------------------------------------- */
+
+/* The gradient of a pull as the stage above has left it, whose work has been waited for. */
+jsc_status vjp_receive(struct trace *t, const struct trace *above, const struct pull *p, jsc_error *error);
+/* The pull through this stage's blocks; the top one begins with the cotangents. Fills those of p's sums whose levels are its own, and grads
+ * (the lowest). *finite becomes false if one of them is not. check: look at every half instead, and name the first that breaks. */
+jsc_status vjp_stage(struct trace *t, const struct pull *p, bool check, bool *finite, jsc_error *error);
+
 /* ---- vjp_norm.c -------------------------------------------------------------------------------------------------------------- */
 
 /* Only on the second, checking pass: is R (rows of it) still finite? */

@@ -27,7 +27,7 @@ struct file_writer;
 jsc_status file_writer_open(const char *path, struct file_writer **out, jsc_error *error);
 jsc_status file_writer_write(struct file_writer *w, const void *bytes, size_t n, jsc_error *error);
 jsc_status file_writer_commit(struct file_writer *w, jsc_error *error); /* frees w in any case */
-void file_writer_abort(struct file_writer *w);                         /* frees w; NULL is a no-op */
+void file_writer_abort(struct file_writer *w);                          /* frees w; NULL is a no-op */
 
 /* ---- json.c: jansson with the rules of docs/formats.md (duplicate keys refused, line and column in errors) --------------------- */
 
@@ -52,8 +52,8 @@ jsc_status json_get_string(const char *name, const json_t *object, const char *k
 
 #define JSON_DEPTH_MAX 128
 struct json_reader {
-    const char *name; /* of the file, for messages */
-    const char *text; /* valid UTF-8 (checked by json_reader_make) */
+    const char *name;   /* of the file, for messages */
+    const char *text;   /* valid UTF-8 (checked by json_reader_make) */
     size_t n, at, base; /* base: offset of text in the file, so that messages name the file's byte */
     unsigned depth;
 };
@@ -76,7 +76,7 @@ jsc_status json_reader_double(struct json_reader *r, const char *what, double *o
 jsc_status json_reader_skip(struct json_reader *r, jsc_error *error); /* any value, its grammar checked */
 /* To the end of the value here, found by its brackets and quotes alone: its grammar is left to who reads it. */
 void json_reader_hop(struct json_reader *r);
-jsc_status json_reader_end(struct json_reader *r, jsc_error *error);  /* only white space may follow */
+jsc_status json_reader_end(struct json_reader *r, jsc_error *error); /* only white space may follow */
 
 /* ---- name_table.c: hash from a name to the item of an array that holds it -------------------------------------------------------- */
 
@@ -96,12 +96,12 @@ struct name_block;
 struct tensor {
     const char *name;
     enum dtype type;
-    bool known_type;        /* false: legal in the file but not a weight type (I64, BOOL, Q8_K ...): type_name tells */
-    bool mapped;            /* bytes are in a mapping (struct file): decoded pages may be given back */
+    bool known_type; /* false: legal in the file but not a weight type (I64, BOOL, Q8_K ...): type_name tells */
+    bool mapped;     /* bytes are in a mapping (struct file): decoded pages may be given back */
     const char *type_name;
     int rank;
     uint64_t shape[TENSOR_RANK_MAX]; /* slowest first in both formats: a linear layer is [out, in] */
-    const unsigned char *bytes; /* any alignment; inside one of the mapped files */
+    const unsigned char *bytes;      /* any alignment; inside one of the mapped files */
     uint64_t n_bytes, n_elements;
     const char *file;
 };
@@ -123,11 +123,12 @@ struct name_block {
     char text[];
 };
 jsc_status tensor_set_text(struct tensor_set *set, size_t bytes, char **out, jsc_error *error); /* bytes owned by the set */
-jsc_status tensor_set_string(struct tensor_set *set, const char *text, size_t n, const char **out, jsc_error *error); /* a copy, many to a block */
+jsc_status tensor_set_string(struct tensor_set *set, const char *text, size_t n, const char **out,
+                             jsc_error *error);                                                            /* a copy, many to a block */
 jsc_status tensor_set_file(struct tensor_set *set, const char *path, struct file **out, jsc_error *error); /* opened, owned by the set */
 jsc_status tensor_set_index(struct tensor_set *set, jsc_error *error); /* makes names; error: a name that occurs twice */
 jsc_status tensor_set_unique(const struct tensor_set *set, size_t from, jsc_error *error); /* the same check for tensors from `from` on */
-const struct tensor *tensor_find(const struct tensor_set *set, const char *name); /* NULL: absent */
+const struct tensor *tensor_find(const struct tensor_set *set, const char *name);          /* NULL: absent */
 void tensor_set_free(struct tensor_set *set);
 
 /* safetensors_header.c: adds the tensors of one file to a set, after checking all that its header says; set->names is not touched. On
@@ -147,12 +148,26 @@ jsc_status quantised_refuse_tensors(const struct tensor_set *set, jsc_error *err
 
 /* ---- gguf.c ---------------------------------------------------------------------------------------------------------------------- */
 
-enum gguf_type { GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STRING, GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64 };
+enum gguf_type {
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_STRING,
+    GGUF_ARRAY,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64
+};
 struct gguf_value {
-    const char *key;       /* NUL-terminated copy */
-    enum gguf_type type;   /* ARRAY: see element */
+    const char *key;     /* NUL-terminated copy */
+    enum gguf_type type; /* ARRAY: see element */
     enum gguf_type element;
-    uint64_t count;        /* 1 for scalars */
+    uint64_t count;             /* 1 for scalars */
     const unsigned char *bytes; /* the value in the file: numbers packed, strings as u64 length + bytes */
     uint64_t n_bytes;
 };
@@ -196,31 +211,31 @@ enum block_flag {
 
 /* What the files say, with the family's rules applied to what is absent, so that nothing is guessed twice. */
 struct config {
-    char family[48];      /* model_type or general.architecture */
+    char family[48]; /* model_type or general.architecture */
     char name[128];
     bool gguf;
     int64_t n_layers, d, f, H, K, h, vocab, max_position;
-    int64_t embed_width;  /* of the token embedding, if a projection follows; else d */
-    bool tied;            /* the head is the embedding */
+    int64_t embed_width; /* of the token embedding, if a projection follows; else d */
+    bool tied;           /* the head is the embedding */
     double norm_eps;
     char activation[32];
     enum layout layout;
     bool qkv_bias, o_bias, mlp_bias, qk_norm, final_norm, norm_weights;
     double embed_scale, residual_scale, logit_scale, attn_cap, final_cap; /* caps: 0 = none */
-    double attn_scale;     /* on scores; 0: 1/sqrt(h) */
-    bool scale_by_block;   /* scores of block i are divided by i + 1 too */
-    double rope_theta, local_theta; /* local_theta 0: no block has a table of its own */
+    double attn_scale;                                                    /* on scores; 0: 1/sqrt(h) */
+    bool scale_by_block;                                                  /* scores of block i are divided by i + 1 too */
+    double rope_theta, local_theta;                                       /* local_theta 0: no block has a table of its own */
     enum rope_scaling scaling;
     char scaling_name[32];
     double factor, low_freq_factor, high_freq_factor, original_max_position, attention_factor, beta_fast, beta_slow;
     bool yarn_truncate;
     double *short_factors, *long_factors; /* longrope: [n_factors] each */
     size_t n_factors;
-    double partial_rotary; /* share of head components rotated, default 1 */
-    int64_t rotated;       /* so many components: GGUF counts them, else config_check; even, 0: no block has rotary embeddings */
-    int64_t window;        /* of the blocks with BLOCK_WINDOW; 0: none has it */
+    double partial_rotary;            /* share of head components rotated, default 1 */
+    int64_t rotated;                  /* so many components: GGUF counts them, else config_check; even, 0: no block has rotary embeddings */
+    int64_t window;                   /* of the blocks with BLOCK_WINDOW; 0: none has it */
     unsigned char blocks[LAYERS_MAX]; /* enum block_flag */
-    int64_t bos_id, eos_id; /* -1: none */
+    int64_t bos_id, eos_id;           /* -1: none */
     char (*warnings)[400];
     size_t n_warnings, warnings_capacity;
 };
@@ -234,44 +249,44 @@ struct config_flag {
 enum window_rule {
     WINDOW_IGNORED, /* the family has none: a declared one gives a warning */
     WINDOW_ALL,
-    WINDOW_UPPER,   /* if use_sliding_window: blocks from max_window_layers on */
+    WINDOW_UPPER, /* if use_sliding_window: blocks from max_window_layers on */
     WINDOW_EVEN,
     WINDOW_PATTERN, /* every sliding_window_pattern-th block is global */
     WINDOW_NOPE     /* if use_sliding_window: the blocks without rotary */
 };
 /* Keys that only some families read. */
 enum config_trait {
-    TRAIT_MULTIPLIERS = 1,   /* embedding_, attention_, residual_multiplier, logits_scaling */
-    TRAIT_LOGIT_SCALE = 2,   /* logit_scale multiplies */
-    TRAIT_CAPS = 4,          /* attn_ and final_logit_softcapping */
-    TRAIT_QUERY_SCALAR = 8,  /* query_pre_attn_scalar */
-    TRAIT_EMBED_ROOT = 16,   /* embeddings are multiplied by sqrt(d) */
+    TRAIT_MULTIPLIERS = 1,  /* embedding_, attention_, residual_multiplier, logits_scaling */
+    TRAIT_LOGIT_SCALE = 2,  /* logit_scale multiplies */
+    TRAIT_CAPS = 4,         /* attn_ and final_logit_softcapping */
+    TRAIT_QUERY_SCALAR = 8, /* query_pre_attn_scalar */
+    TRAIT_EMBED_ROOT = 16,  /* embeddings are multiplied by sqrt(d) */
     TRAIT_NO_ROTARY = 32,
-    TRAIT_NOPE = 64,         /* no_rope_layers, no_rope_layer_interval */
-    TRAIT_LOCAL_ROPE = 128,  /* blocks with a window have a table of their own */
+    TRAIT_NOPE = 64,          /* no_rope_layers, no_rope_layer_interval */
+    TRAIT_LOCAL_ROPE = 128,   /* blocks with a window have a table of their own */
     TRAIT_ATTN_OPTIONS = 256, /* scale_attn_weights, scale_attn_by_inverse_layer_idx */
-    TRAIT_FINAL_NORM = 512,  /* none after POST_SUM or if _remove_final_layer_norm; layer_norm_elementwise_affine */
-    TRAIT_EMBED_WIDTH = 1024 /* word_embed_proj_dim */
+    TRAIT_FINAL_NORM = 512,   /* none after POST_SUM or if _remove_final_layer_norm; layer_norm_elementwise_affine */
+    TRAIT_EMBED_WIDTH = 1024  /* word_embed_proj_dim */
 };
 /* How a family's files are read: spellings of keys, and what stands for absent fields (docs/formats.md). Zero: as llama does. */
 struct config_rules {
     double norm_eps, rope_theta;
     int64_t max_position; /* 0: config.json must name it */
     bool tied;
-    int64_t absent_K; /* num_key_value_heads absent: -1 = n_heads; 0: always n_heads, the family has no such key */
-    int64_t absent_h; /* head_dim absent: -1 = hidden / heads */
-    int64_t absent_H, absent_vocab; /* 0: config.json must name them */
+    int64_t absent_K;                       /* num_key_value_heads absent: -1 = n_heads; 0: always n_heads, the family has no such key */
+    int64_t absent_h;                       /* head_dim absent: -1 = hidden / heads */
+    int64_t absent_H, absent_vocab;         /* 0: config.json must name them */
     const struct config_spelling *spelling; /* NULL: hidden_size, ... */
-    const char *eps_key, *eps_gguf; /* NULL: rms_norm_eps, attention.layer_norm_rms_epsilon; "": norm_eps always */
-    const char *activation_key;     /* NULL: hidden_act */
-    unsigned traits;                /* enum config_trait */
-    enum layout layout, layout_off; /* layout_off if the flag is false */
+    const char *eps_key, *eps_gguf;         /* NULL: rms_norm_eps, attention.layer_norm_rms_epsilon; "": norm_eps always */
+    const char *activation_key;             /* NULL: hidden_act */
+    unsigned traits;                        /* enum config_trait */
+    enum layout layout, layout_off;         /* layout_off if the flag is false */
     struct config_flag layout_flag;
     struct config_flag qkv_bias, o_bias, mlp_bias, qk_norm;
     enum window_rule window;
-    int64_t absent_window;    /* sliding_window absent; 0: none */
-    double local_theta;       /* rope_local_base_freq absent */
-    double partial_rotary;    /* absent; 0: 1 */
+    int64_t absent_window;                                 /* sliding_window absent; 0: none */
+    double local_theta;                                    /* rope_local_base_freq absent */
+    double partial_rotary;                                 /* absent; 0: 1 */
     double attn_cap, final_cap, query_scalar, logit_scale; /* absent; 0: none */
 };
 /* Other names of the sizes. */
@@ -287,7 +302,8 @@ jsc_status config_from_gguf(const struct gguf *gguf, const struct config_rules *
 void config_free(struct config *config);
 /* Parts of the two readers. path: the file, for messages. config_options.c: biases, norms, scales, caps; config_blocks.c: which blocks have a
  * window, rotary embeddings, a local table; config_rope.c: rotary settings. */
-jsc_status config_options_json(const char *path, const json_t *root, const struct config_rules *rules, struct config *out, jsc_error *error);
+jsc_status config_options_json(const char *path, const json_t *root, const struct config_rules *rules, struct config *out,
+                               jsc_error *error);
 jsc_status config_options_gguf(const struct gguf *gguf, const struct config_rules *rules, struct config *out, jsc_error *error);
 jsc_status config_blocks_json(const char *path, const json_t *root, const struct config_rules *rules, struct config *out, jsc_error *error);
 jsc_status config_blocks_gguf(const struct gguf *gguf, const struct config_rules *rules, struct config *out, jsc_error *error);
@@ -297,7 +313,7 @@ const char *config_key_gguf(const struct config *config, const char *tail, char 
 jsc_status config_rope_json(const char *path, const json_t *root, const struct config_rules *rules, struct config *out, jsc_error *error);
 jsc_status config_warn(struct config *config, jsc_error *error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void config_start(const struct config_rules *rules, bool gguf, struct config *out); /* before any field is read */
-bool config_rotates(const struct config *config);                                    /* some block has rotary embeddings */
+bool config_rotates(const struct config *config);                                   /* some block has rotary embeddings */
 jsc_status config_check(const char *path, struct config *config, jsc_error *error); /* fields against each other; fills h, rotated */
 /* Ranges of fields, the same in both formats. */
 #define WIDTH_MAX    (1 << 20)
@@ -331,12 +347,13 @@ struct token_list {
 };
 void token_list_free(struct token_list *list);
 /* add_special: apply the post-processor (BOS, template). Safe for concurrent calls on one tokenizer. */
-jsc_status tokenizer_encode(const struct tokenizer *tok, const char *text, size_t n, bool add_special, struct token_list *out, jsc_error *error);
+jsc_status tokenizer_encode(const struct tokenizer *tok, const char *text, size_t n, bool add_special, struct token_list *out,
+                            jsc_error *error);
 /* The bytes of one token; placeholder "<id N>" for rows without text; JSC_E_ARGUMENT for id outside rows. */
 jsc_status tokenizer_token(const struct tokenizer *tok, int32_t id, const char **bytes, size_t *n, jsc_error *error);
-const char *tokenizer_describe(const struct tokenizer *tok);   /* "BPE from GGUF, pre-tokeniser smollm, 49152 tokens" */
+const char *tokenizer_describe(const struct tokenizer *tok); /* "BPE from GGUF, pre-tokeniser smollm, 49152 tokens" */
 bool tokenizer_takes_text(const struct tokenizer *tok);
-int32_t tokenizer_bos(const struct tokenizer *tok);            /* -1: none */
+int32_t tokenizer_bos(const struct tokenizer *tok); /* -1: none */
 int32_t tokenizer_eos(const struct tokenizer *tok);
 bool tokenizer_adds_bos(const struct tokenizer *tok);
 size_t tokenizer_warnings(const struct tokenizer *tok, const char *const **warnings); /* of loading */

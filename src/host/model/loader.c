@@ -2,6 +2,7 @@
 #include "loader_internal.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- vectors --------------------------------------------------------------------------------------------------------------- */
@@ -367,10 +368,9 @@ static uint64_t estimate_linear(const jsc_model *m, const struct linear *from)
     return m->ops->weight_bytes(m->device, type, n, from->k, from->uses);
 }
 
-/* What the weights would take, but for biases and norms. */
-static uint64_t estimate_bytes(const struct loader *ld, const struct sources *s)
+/* What lies outside the blocks, but for biases and norms. */
+static uint64_t estimate_outer(const jsc_model *m, const struct sources *s)
 {
-    const jsc_model *m = ld->model;
     const struct source *others[] = {&s->positions, &s->project_in};
     const unsigned uses[] = {USE_ROWS, USE_FORWARD};
     struct linear from = outer(&s->embed, USE_ROWS | (shares_rows(m, s) ? USE_FORWARD : 0U));
@@ -386,58 +386,65 @@ static uint64_t estimate_bytes(const struct loader *ld, const struct sources *s)
         from.k = (size_t)m->d;
         bytes += estimate_linear(m, &from);
     }
-    for (int l = 0; l < m->L; l++) {
-        const struct block_linears all = block_linears(ld, &s->blocks[l]);
-        bytes += estimate_linear(m, &all.qkv) + estimate_linear(m, &all.o) + estimate_linear(m, &all.up) + estimate_linear(m, &all.down);
-    }
     return bytes;
+}
+
+/* Gives every stage its blocks, and weight_bytes = what they would take. */
+static jsc_status place_blocks(const struct loader *ld, const struct sources *s, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    jsc_model *top = ld->model;
+    const uint64_t outside = estimate_outer(top, s);
+    uint64_t *bytes = NULL;
+
+    TRY(mem_new(&bytes, (size_t)top->L, error));
+    for (int l = 0; l < top->L; l++) {
+        const struct block_linears all = block_linears(ld, &s->blocks[l]);
+        bytes[l] = estimate_linear(top, &all.qkv) + estimate_linear(top, &all.o) + estimate_linear(top, &all.up) +
+                   estimate_linear(top, &all.down);
+    }
+    TRY(stages_assign(top, bytes, outside, error));
+    for (jsc_model *m = top; m != NULL; m = m->below) {
+        m->weight_bytes = m == top ? outside : 0;
+        for (int l = m->first_block; l < m->end_block; l++)
+            m->weight_bytes += bytes[l];
+    }
+done:
+    mem_free(bytes);
+    return status;
 }
 
 /* Refuses weights that the device's own memory cannot hold before the first is read. */
 static jsc_status check_room(const jsc_model *m, uint64_t bytes, jsc_error *error)
 {
     const uint64_t left = m->ops->memory_left(m->device);
+    char part[64] = "its weights";
     if (!m->device->own_memory || bytes <= left)
         return JSC_OK;
+    if (m->end_block - m->first_block < m->L)
+        (void)snprintf(part, sizeof part, "the weights of blocks %d to %d", m->first_block, m->end_block - 1);
     return status_set(error, JSC_E_MEMORY,
-                      "%s: its weights take %" PRIu64 " bytes on %s, where %" PRIu64
-                      " are free: end other programs on it, take a smaller model, or use --device cpu",
-                      m->path, bytes, m->device->description, left);
+                      "%s: %s take %" PRIu64 " bytes on %s, where %" PRIu64
+                      " are free: end other programs on it, take a smaller model, spread it over more GPUs (--device cuda:0+1), or use "
+                      "--device cpu",
+                      m->path, part, bytes, m->device->description, left);
 }
 
-/* ---- row orders ------------------------------------------------------------------------------------------------------------ */
+/* ---- all of it --------------------------------------------------------------------------------------------------------------- */
 
-/* W_hf[n h + r] = W_gguf[n h + 2 (r mod h/2) + r div (h/2)]: the converter interleaved the two halves of each head. */
-static void permutation(int heads, int h, int32_t first, int32_t *out)
-{
-    for (int n = 0; n < heads; n++)
-        for (int r = 0; r < h; r++)
-            out[n * h + r] = first + n * h + 2 * (r % (h / 2)) + r / (h / 2);
-}
-
-static jsc_status make_row_orders(struct loader *ld, jsc_error *error)
+/* One stage's blocks, of the last stage also what lies outside them. */
+static jsc_status load_stage(const struct loader *shared, jsc_model *m, const struct sources *s, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    const jsc_model *m = ld->model;
-    const int h = m->h, q = m->H * h, kv = m->K * h;
+    struct loader ld = *shared;
 
-    if (m->config.gguf ? !m->family->gguf_permuted : !m->family->heads_interleaved)
-        return JSC_OK;
-    TRY(mem_new(&ld->qkv_rows, (size_t)(q + 2 * kv), error));
-    if (m->config.gguf) {
-        TRY(mem_new(&ld->q_rows, (size_t)q, error));
-        TRY(mem_new(&ld->k_rows, (size_t)kv, error));
-        permutation(m->H, h, 0, ld->q_rows);
-        permutation(m->K, h, 0, ld->k_rows);
-        permutation(m->H, h, 0, ld->qkv_rows);
-        permutation(m->K, h, q, ld->qkv_rows + q);
-        for (int r = 0; r < kv; r++)
-            ld->qkv_rows[q + kv + r] = q + kv + r;
-        goto done;
-    }
-    for (int part = 0; part < 3; part++) /* H = K here */
-        for (int r = 0; r < q; r++)
-            ld->qkv_rows[part * q + r] = r / h * 3 * h + part * h + r % h;
+    ld.model = m;
+    TRY(check_room(m, m->weight_bytes, error));
+    m->weight_bytes = 0;
+    if (m == shared->model)
+        TRY(make_outer(&ld, s, error));
+    for (int l = m->first_block; l < m->end_block; l++)
+        TRY(make_block(&ld, l, &s->blocks[l], &m->blocks[l], error));
 done:
     return status;
 }
@@ -451,19 +458,15 @@ jsc_status model_load_weights(jsc_model *m, const struct tensor_set *set, struct
     TRY(mem_new(&ld.use, set->n, error));
     TRY(mem_new(&sources.blocks, (size_t)m->L, error));
     TRY(loader_find(&ld, &sources, error));
-    TRY(make_row_orders(&ld, error));
-    for (int l = 0; l < m->L; l++)
-        set_traits(m, l, &m->blocks[l]);
+    TRY(loader_row_orders(&ld, error));
+    TRY(place_blocks(&ld, &sources, error));
     progress->total = set->file_bytes > 0 ? set->file_bytes : 1;
-    const uint64_t foreseen = estimate_bytes(&ld, &sources);
-    if (!m->has_weights) {
-        m->weight_bytes = foreseen;
-        goto done;
+    for (jsc_model *stage = m; stage != NULL; stage = stage->below) {
+        for (int l = stage->first_block; l < stage->end_block; l++)
+            set_traits(stage, l, &stage->blocks[l]);
+        if (m->has_weights)
+            TRY(load_stage(&ld, stage, &sources, error));
     }
-    TRY(check_room(m, foreseen, error));
-    TRY(make_outer(&ld, &sources, error));
-    for (int l = 0; l < m->L; l++)
-        TRY(make_block(&ld, l, &sources.blocks[l], &m->blocks[l], error));
 done:
     mem_free(ld.use);
     mem_free(ld.q_rows);

@@ -40,27 +40,39 @@ static void free_blocks(jsc_model *m)
         m->ops->weight_free(m->device, b->up);
         m->ops->weight_free(m->device, b->down);
     }
-    mem_free(m->blocks);
+}
+
+/* What a stage has on its device, and the device. */
+static void close_device(jsc_model *m)
+{
+    if (m->device == NULL)
+        return;
+    free_blocks(m);
+    free_norm(m, &m->final_norm);
+    if (m->head != m->embed)
+        m->ops->weight_free(m->device, m->head);
+    m->ops->weight_free(m->device, m->embed);
+    m->ops->weight_free(m->device, m->positions);
+    m->ops->weight_free(m->device, m->project_in);
+    if (m->load_stream != NULL)
+        m->ops->stream_close(m->load_stream);
+    m->ops->device_close(m->device);
 }
 
 void jsc_model_close(jsc_model *m)
 {
     if (m == NULL)
         return;
-    if (m->device != NULL) {
-        if (m->traced.name != NULL)
-            traced_report(m->log, m->log_user);
-        free_blocks(m);
-        free_norm(m, &m->final_norm);
-        if (m->head != m->embed)
-            m->ops->weight_free(m->device, m->head);
-        m->ops->weight_free(m->device, m->embed);
-        m->ops->weight_free(m->device, m->positions);
-        m->ops->weight_free(m->device, m->project_in);
-        if (m->load_stream != NULL)
-            m->ops->stream_close(m->load_stream);
-        m->ops->device_close(m->device);
+    if (m->device != NULL && m->traced.name != NULL)
+        traced_report(m->log, m->log_user);
+    for (jsc_model *stage = m->below, *next = NULL; stage != NULL; stage = next) {
+        next = stage->below;
+        close_device(stage);
+        mem_free(stage->blocks);
+        mem_free(stage);
     }
+    close_device(m);
+    mem_free(m->blocks);
     tokenizer_free(m->tokenizer);
     config_free(&m->config);
     for (size_t i = 0; i < m->n_warnings; i++)
@@ -71,6 +83,7 @@ void jsc_model_close(jsc_model *m)
     mem_free(m->no_tokenizer);
     mem_free(m->no_gpu);
     mem_free(m->weight_types);
+    mem_free(m->devices);
     mem_free(m);
 }
 
@@ -280,13 +293,14 @@ done:
     return status;
 }
 
-static jsc_status open_device(jsc_model *m, const jsc_open_options *options, jsc_error *error)
+/* name: of one device. */
+static jsc_status open_device(jsc_model *m, const char *name, const jsc_open_options *options, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     struct device_options device = {.precision = options->precision, .threads = options->threads, .index = 0};
     jsc_error passed_over;
 
-    TRY(backend_find(options->device, &m->ops, &device.index, &passed_over, error));
+    TRY(backend_find(name, &m->ops, &device.index, &passed_over, error));
     if (env_get(ENV_TRACE) != NULL) {
         m->traced = traced_ops(m->ops);
         m->ops = &m->traced;
@@ -298,8 +312,45 @@ static jsc_status open_device(jsc_model *m, const jsc_open_options *options, jsc
     TRY(m->ops->stream_open(m->device, &m->load_stream, error));
     m->memory_left = m->ops->memory_left(m->device);
     m->precision = m->device->precision == JSC_PRECISION_FAST ? "fast" : "strict";
+done:
+    return status;
+}
+
+/* The stages below m, each on a device of its own; all have what m has read from the files. */
+static jsc_status open_stages(jsc_model *m, const struct stage_names *names, const jsc_open_options *options, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    jsc_model *above = m;
+
+    for (int i = names->n - 2; i >= 0; i--, above = above->below) {
+        jsc_model *stage = NULL;
+        TRY(mem_new(&stage, 1, error));
+        *stage = *m;
+        stage->below = NULL, stage->device = NULL, stage->load_stream = NULL, stage->blocks = NULL;
+        stage->warnings = NULL, stage->n_warnings = stage->warnings_capacity = 0;
+        above->below = stage;
+        TRY(open_device(stage, names->name[i], options, error));
+        TRY(mem_new(&stage->blocks, (size_t)m->L, error));
+        if (strcmp(stage->ops->name, m->ops->name) != 0)
+            FAIL(JSC_E_ARGUMENT, "devices %s and %s: stages of one kind are wanted", names->name[i], names->name[names->n - 1]);
+    }
+    TRY(stages_describe(m, error));
+done:
+    return status;
+}
+
+static jsc_status open_devices(jsc_model *m, const jsc_open_options *options, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct stage_names names;
+
+    TRY(stages_parse(options->device, &names, error));
+    TRY(open_device(m, names.n > 1 ? names.name[names.n - 1] : options->device, options, error));
     if (options->precision == JSC_PRECISION_FAST && m->device->precision != JSC_PRECISION_FAST)
         TRY(model_warn(m, error, "precision fast is not to be had on %s: computing in strict", m->device->description));
+    TRY(mem_new(&m->blocks, (size_t)m->L, error));
+    if (names.n > 1)
+        TRY(open_stages(m, &names, options, error));
 done:
     return status;
 }
@@ -328,7 +379,7 @@ static void log_warnings(const jsc_model *m, const jsc_open_options *options)
         options->log(options->log_user, 0, m->warnings[i]);
     char line[256];
     (void)snprintf(line, sizeof line, "%s: %s, %" PRIu64 " weights on %s in %.2f s", m->name, m->family->name, m->parameters,
-                   m->device->description, m->load_seconds);
+                   model_device(m), m->load_seconds);
     options->log(options->log_user, 1, line);
 }
 
@@ -357,12 +408,12 @@ jsc_status jsc_model_open(const char *path, const jsc_open_options *given, jsc_m
     TRY(set_sizes(m, error));
     model_traits(m, m->traits, sizeof m->traits);
     TRY(open_tokenizer(m, &files, error));
-    TRY(open_device(m, options, error));
-    TRY(mem_new(&m->blocks, (size_t)m->L, error));
+    TRY(open_devices(m, options, error));
     TRY(model_load_weights(m, files.tensors, &progress, error));
     m->file_bytes = files.tensors->file_bytes;
     TRY(collect_warnings(m, error));
-    TRY(m->ops->sync(m->load_stream, error));
+    for (const jsc_model *stage = m; stage != NULL; stage = stage->below)
+        TRY(stage->ops->sync(stage->load_stream, error));
     m->load_seconds = clock_seconds() - start;
     log_warnings(m, options);
     *out = m, m = NULL;

@@ -36,8 +36,8 @@ jsc_status jsc_model_describe(const jsc_model *m, jsc_model_info *info, jsc_erro
         .rope_scaling = scaling_name(m),
         .parameters = m->parameters,
         .file_bytes = m->file_bytes,
-        .weight_bytes = m->weight_bytes,
-        .device = m->device->description,
+        .weight_bytes = stages_weight_bytes(m),
+        .device = model_device(m),
         .backend = m->ops->name,
         .precision = m->precision,
         .tokeniser = m->tokenizer != NULL ? tokenizer_describe(m->tokenizer) : m->no_tokenizer,
@@ -49,7 +49,7 @@ jsc_status jsc_model_describe(const jsc_model *m, jsc_model_info *info, jsc_erro
         .warnings = (const char *const *)m->warnings,
         .load_seconds = m->load_seconds,
         .no_gpu = m->no_gpu,
-        .memory_left = m->memory_left,
+        .memory_left = stages_memory_left(m),
         .traits = m->traits,
     };
     /* a tokeniser file need not say which token begins a text, config.json usually does */

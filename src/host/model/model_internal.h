@@ -16,7 +16,7 @@ enum qk_norm_shape {
 
 /* One row per model family (families.c): traits that the walks read, rules for config.c, tensor names. %d stands for the block. */
 struct family {
-    const char *name; /* model_type */
+    const char *name;      /* model_type */
     const char *gguf_name; /* general.architecture; NULL: none */
     const char *models;    /* well-known ones, for people */
     enum norm_kind norm;
@@ -91,11 +91,16 @@ struct jsc_model {
     struct norm_places norms;
     enum norm_kind final_kind; /* NONE: no final norm */
     struct block *blocks;      /* [L] */
+    /* stages.c: over several devices each holds some blocks, one after another. This struct is the last stage, with what lies outside
+     * the blocks; the one below holds the blocks before first_block. */
+    int first_block, end_block; /* of this stage; 0 and L: all are here */
+    struct jsc_model *below;    /* NULL: none, first_block is 0 */
+    char *devices;              /* descriptions of all stages' devices; NULL: there is one */
     struct norm_weights final_norm;
     struct jsc_weight *embed;      /* [V][embedding width] USE_ROWS (and FORWARD if tied) */
     struct jsc_weight *positions;  /* [rows][d] USE_ROWS: learned positions, token t has row t + family's offset; NULL: none */
     struct jsc_weight *project_in; /* [d][embedding width]; NULL: embeddings are of width d */
-    struct jsc_weight *head;  /* same pointer as embed if tied */
+    struct jsc_weight *head;       /* same pointer as embed if tied */
     bool tied;
     struct tokenizer *tokenizer; /* NULL: absent */
     char *no_tokenizer;          /* why */
@@ -107,6 +112,27 @@ struct jsc_model {
     size_t n_warnings, warnings_capacity;
     double load_seconds;
 };
+
+/* ---- stages.c: a model over several devices ---------------------------------------------------------------------------------- */
+
+enum { STAGES_MOST = 16, DEVICE_NAME_BYTES = 24 };
+struct stage_names {
+    int n;
+    char name[STAGES_MOST][DEVICE_NAME_BYTES]; /* from the lowest blocks on */
+};
+/* "cuda:0+1+2" or "cpu+cpu". n = 1, nothing in name: no list (also NULL). JSC_E_ARGUMENT: a list that cannot be read or names a GPU twice. */
+jsc_status stages_parse(const char *device, struct stage_names *out, jsc_error *error);
+/* Sets first_block and end_block of every stage, so that each takes the same share of its device's free memory. outer_bytes: of what lies
+ * outside the blocks, in the last stage. */
+jsc_status stages_assign(struct jsc_model *model, const uint64_t *block_bytes, uint64_t outer_bytes, jsc_error *error);
+jsc_status stages_describe(struct jsc_model *model, jsc_error *error); /* sets devices */
+int stages_count(const struct jsc_model *model);
+/* Sums over the stages; memory that stages share counts once. */
+uint64_t stages_weight_bytes(const struct jsc_model *model);
+uint64_t stages_memory_left(const struct jsc_model *model);
+/* The description of the device, or of all. */
+const char *model_device(const struct jsc_model *model);
+
 /* What is special about a model's blocks, in words. */
 void model_traits(const jsc_model *model, char *out, size_t capacity);
 /* Token positions that there are rows for; 0: any number. */

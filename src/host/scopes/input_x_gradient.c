@@ -24,7 +24,7 @@ static jsc_status take_level(void *user, int l, const double *grads, jsc_error *
     jsc_attribution *out = job->out;
     const size_t d = (size_t)job->model->d, T = (size_t)job->T, n = (size_t)job->n;
 
-    TRY(job->model->ops->get(job->trace->stream, ROLE_REAL, p->x, job->trace->layers[l].x_in, T * d, error));
+    TRY(forward_block_input(job->trace, l, p->x, T, error));
     for (size_t t = 0; t < T; t++) {
         double squares = 0.0, sum = 0.0;
         for (size_t i = 0; i < d; i++) {

@@ -1,4 +1,4 @@
-/* job.c: a request being answered: sizing, trace and buffers, forward, chunks of right-hand sides, progress. */
+/* job.c: a request being answered: sizing, trace and buffers, forward, norms of what was pulled back, progress. */
 #include "scopes_internal.h"
 
 #include <math.h>
@@ -38,11 +38,6 @@ done:
     return status;
 }
 
-static int job_ranks(const struct job *job)
-{
-    return job->comm != NULL ? job->comm->size : 1;
-}
-
 jsc_status job_open(struct job *job, jsc_error *error)
 {
     jsc_status status = JSC_OK;
@@ -54,7 +49,7 @@ jsc_status job_open(struct job *job, jsc_error *error)
     TRY(mem_new(&job->z, V, error));
     TRY(mem_new(&job->slope, V, error));
     TRY(mem_new(&job->P, V, error));
-    TRY(mem_new(&job->sums, (size_t)job_ranks(job) * (size_t)job->levels * T * (size_t)job->plan.chunk, error));
+    TRY(mem_new(&job->sums, (size_t)job_parts(job) * (size_t)job->levels * T * (size_t)job->plan.chunk, error));
 done:
     return status;
 }
@@ -98,107 +93,6 @@ jsc_status job_tick(void *user, double share, jsc_error *error)
     const struct ticker *t = user;
     t->job->done = t->before + share * t->units;
     return job_progress(t->job, "backward", 0.0, error);
-}
-
-/* Right-hand sides first .. first+count-1 of n, of one rank in one round. */
-struct share {
-    int first, count;
-};
-static struct share share_of(int n, int round_first, int chunk, int rank)
-{
-    const int first = round_first + rank * chunk, left = n - first;
-    return (struct share){first, left < 0 ? 0 : left < chunk ? left : chunk};
-}
-
-/* One chunk of right-hand sides into sums and (or NULL) grads. */
-static jsc_status pull_share(struct job *job, struct share share, const double *cotangents, const int32_t *pos, double *sums, double *grads,
-                             jsc_error *error)
-{
-    struct ticker ticker = {job, job->done, share.count * job_ranks(job)};
-    const struct pull pull = {.S = 1,
-                              .B = share.count,
-                              .pos = pos,
-                              .cot = cotangents + (size_t)share.first * (size_t)job->model->d,
-                              .layers = job->levels > 1,
-                              .sums = sums,
-                              .grads = grads,
-                              .tick = job_tick,
-                              .tick_user = &ticker};
-    return share.count > 0 ? vjp_pull(job->trace, &pull, error) : JSC_OK;
-}
-
-/* Buffers of a pull, [ranks] parts each of one chunk. */
-struct pull_buffers {
-    int32_t *at_p;
-    double *mine, *grads, *my_grads; /* mine, my_grads: this rank's own part, where there are several */
-    size_t sums_n, grads_n;          /* doubles of a part */
-};
-
-static jsc_status make_buffers(const struct job *job, int chunk, bool wants_grads, struct pull_buffers *b, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    const size_t T = (size_t)job->T, ranks = (size_t)job_ranks(job);
-
-    b->sums_n = (size_t)job->levels * T * (size_t)chunk;
-    b->grads_n = T * (size_t)chunk * (size_t)job->model->d;
-    TRY(mem_new(&b->at_p, (size_t)chunk, error));
-    for (int i = 0; i < chunk; i++)
-        b->at_p[i] = job->p;
-    if (ranks > 1)
-        TRY(mem_new(&b->mine, b->sums_n, error));
-    if (wants_grads)
-        TRY(mem_new(&b->grads, ranks * b->grads_n, error));
-    if (wants_grads && ranks > 1)
-        TRY(mem_new(&b->my_grads, b->grads_n, error));
-done:
-    return status;
-}
-
-static jsc_status pull_chunks(struct job *job, int n, const double *cotangents, const int32_t *pos, bool wants_grads, pull_sink sink,
-                              void *user, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    const int ranks = job_ranks(job), rank = ranks > 1 ? job->comm->rank : 0;
-    const int most = ranks * job->plan.chunk, rounds = n > 0 ? (n + most - 1) / most : 1;
-    const int chunk = (n + rounds * ranks - 1) / (rounds * ranks); /* all alike */
-    struct pull_buffers b = {0};
-
-    if (n < 1)
-        return JSC_OK;
-    TRY(make_buffers(job, chunk, wants_grads, &b, error));
-    for (int first = 0; first < n; first += ranks * chunk) {
-        const struct share own = share_of(n, first, chunk, rank);
-        TRY(pull_share(job, own, cotangents, pos != NULL ? pos + own.first : b.at_p, ranks > 1 ? b.mine : job->sums,
-                       ranks > 1 ? b.my_grads : b.grads, error));
-        if (ranks > 1)
-            TRY(job->comm->gather(job->comm, b.mine, b.sums_n * sizeof(double), job->sums, error));
-        if (ranks > 1 && wants_grads)
-            TRY(job->comm->gather(job->comm, b.my_grads, b.grads_n * sizeof(double), b.grads, error));
-        for (int r = 0; r < ranks; r++) {
-            const struct share s = share_of(n, first, chunk, r);
-            const double *grads = b.grads != NULL ? b.grads + (size_t)r * b.grads_n : NULL;
-            if (s.count > 0)
-                TRY(sink(user,
-                         &(struct pulled){.first = s.first, .count = s.count, .sums = job->sums + (size_t)r * b.sums_n, .grads = grads},
-                         error));
-        }
-    }
-done:
-    mem_free(b.at_p);
-    mem_free(b.mine);
-    mem_free(b.grads);
-    mem_free(b.my_grads);
-    return status;
-}
-
-jsc_status job_pull(struct job *job, int n, const double *cotangents, const int32_t *pos, pull_sink sink, void *user, jsc_error *error)
-{
-    return pull_chunks(job, n, cotangents, pos, false, sink, user, error);
-}
-
-jsc_status job_pull_grads(struct job *job, int n, const double *cotangents, bool wanted, pull_sink sink, void *user, jsc_error *error)
-{
-    return pull_chunks(job, n, cotangents, NULL, wanted, sink, user, error);
 }
 
 /* scores[s][t] and layers[s][l][t] = sqrt of the sums. */

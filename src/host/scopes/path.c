@@ -127,8 +127,7 @@ static void point(const struct path *path, double alpha, double *out)
 /* Block l's input in the trace's S sequences. */
 static jsc_status block_inputs(const struct job *job, int l, int S, double *out, jsc_error *error)
 {
-    const size_t n = (size_t)S * (size_t)job->T * (size_t)job->model->d;
-    return job->model->ops->get(job->trace->stream, ROLE_REAL, out, job->trace->layers[l].x_in, n, error);
+    return forward_block_input(job->trace, l, out, (size_t)S * (size_t)job->T, error);
 }
 
 /* Prolongs block l's path by the points of this batch. */

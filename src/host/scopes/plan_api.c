@@ -51,8 +51,12 @@ size_t jsc_plan_print(const jsc_plan *plan, char *buffer, size_t capacity)
                   amount(b, (double)plan->trace_bytes, "B"), amount(c, (double)plan->workspace_bytes, "B"),
                   plan->own_memory ? ") on the device; results" : ", results", amount(d, (double)plan->result_bytes, "B"),
                   plan->own_memory ? " on the host" : ")");
+    if (plan->stages > 1)
+        strbuf_printf(&s, "stages            %d devices%s; each waits for %.0f %% of the time while chunks come and go\n", plan->stages,
+                      plan->own_memory ? ", trace and workspace of the one that needs most" : "", 100.0 * plan->bubble);
     strbuf_printf(&s, "weights           %s\n", amount(a, (double)plan->weight_bytes, "B"));
-    strbuf_printf(&s, "limit             %s\n", amount(a, (double)plan->limit_bytes, "B"));
+    strbuf_printf(&s, "limit             %s%s\n", amount(a, (double)plan->limit_bytes, "B"),
+                  plan->stages > 1 && plan->own_memory ? " on each device" : "");
     const size_t n = s.n;
     if (buffer != NULL && capacity > 0) {
         const size_t copied = n < capacity - 1 ? n : capacity - 1;

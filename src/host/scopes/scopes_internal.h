@@ -26,7 +26,7 @@ struct job {
     double *y;             /* host [d] at p */
     double *z, *slope, *P; /* host [V] at p, until job_head() asks for another row: logits, their slopes, probabilities */
     struct comm *comm;     /* ranks that answer this request together; NULL: this one alone */
-    double *sums;          /* host [ranks][levels][T][B] of one chunk of each rank */
+    double *sums;          /* host [job_parts][levels][T][B] of one chunk each */
     bool informed;         /* adaptive Fisher keeps gradients to choose directions by: they fit */
     double done, total;    /* progress of the pull-back, in right-hand sides (path: in steps) */
 };
@@ -47,6 +47,8 @@ jsc_status job_forward(struct job *job, jsc_error *error);
 void job_close(struct job *job);
 /* z, slope and P of token row `row` of the last forward. */
 jsc_status job_head(struct job *job, int row, jsc_error *error);
+/* Chunks whose sums are in memory at a time: of each rank, or in each stage. */
+int job_parts(const struct job *job);
 /* Pulls n cotangents [n][d] back in chunks of the plan; targets at pos[n], or all at p if pos is NULL. With several ranks each pulls its
  * part of them and all see all sums, in the same order as one rank alone. */
 jsc_status job_pull(struct job *job, int n, const double *cotangents, const int32_t *pos, pull_sink sink, void *user, jsc_error *error);

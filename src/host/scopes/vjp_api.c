@@ -15,7 +15,9 @@ struct call {
     } * order; /* [B] */
     jsc_plan plan;
     struct trace *trace;
-    double *x, *cot, *sums, *grads;
+    double *x;
+    /* of each chunk that is alive, [pipeline_slots][...] */
+    double *cot, *sums, *grads;
     int32_t *pos;
     size_t before, now; /* right-hand sides pulled back, and in the chunk at work */
 };
@@ -80,29 +82,30 @@ static jsc_status begin(struct call *call, const jsc_model *m, jsc_error *error)
     call->plan = (jsc_plan)JSC_PLAN_INIT;
     TRY(plan_compute(m, &work, &call->plan, error));
     TRY(trace_make(m, &call->plan, &call->trace, error));
-    const size_t chunk = (size_t)call->plan.chunk;
+    const size_t all = (size_t)call->plan.chunk * (size_t)pipeline_slots(call->plan.stages);
     TRY(mem_new(&call->x, call->T * call->d, error));
-    TRY(mem_new(&call->cot, chunk * call->d, error));
-    TRY(mem_new(&call->pos, chunk, error));
+    TRY(mem_new(&call->cot, all * call->d, error));
+    TRY(mem_new(&call->pos, all, error));
     if (r->sums != NULL)
-        TRY(mem_new(&call->sums, call->L * call->T * chunk, error));
+        TRY(mem_new(&call->sums, call->L * call->T * all, error));
     if (r->gradients != NULL)
-        TRY(mem_new(&call->grads, call->T * chunk * call->d, error));
+        TRY(mem_new(&call->grads, call->T * all * call->d, error));
 done:
     return status;
 }
 
 /* Spreads one chunk's rows (t count + b) to the caller's arrays; tokens after T stay 0. */
-static void give(const struct call *call, size_t first, size_t count)
+static void give(const struct call *call, size_t first, const struct pull *pull)
 {
     const jsc_vjp_request *r = call->request;
+    const size_t count = (size_t)pull->B;
     for (size_t b = 0; b < count; b++) {
         const size_t rhs = (size_t)call->order[first + b].rhs;
         for (size_t l = 0; r->sums != NULL && l < call->L; l++)
             for (size_t t = 0; t < call->T; t++)
-                r->sums[(l * call->B + rhs) * call->n + t] = call->sums[(l * call->T + t) * count + b];
+                r->sums[(l * call->B + rhs) * call->n + t] = pull->sums[(l * call->T + t) * count + b];
         for (size_t t = 0; r->gradients != NULL && t < call->T; t++)
-            memcpy(r->gradients + (rhs * call->n + t) * call->d, call->grads + (t * count + b) * call->d, call->d * sizeof(double));
+            memcpy(r->gradients + (rhs * call->n + t) * call->d, pull->grads + (t * count + b) * call->d, call->d * sizeof(double));
     }
 }
 
@@ -117,11 +120,46 @@ static jsc_status tell(void *user, double share, jsc_error *error)
     return JSC_OK;
 }
 
+static jsc_status fill_chunk(void *user, int i, struct pull *pull, jsc_error *error)
+{
+    struct call *call = user;
+    const size_t chunk = (size_t)call->plan.chunk, first = (size_t)i * chunk, count = call->B - first < chunk ? call->B - first : chunk;
+    const size_t slot = (size_t)(i % pipeline_slots(call->plan.stages)), rows = call->T * chunk;
+    double *cot = call->cot + slot * chunk * call->d;
+    int32_t *pos = call->pos + slot * chunk;
+
+    (void)error;
+    for (size_t b = 0; b < count; b++) {
+        pos[b] = call->order[first + b].pos;
+        memcpy(cot + b * call->d, call->request->cotangents + (size_t)call->order[first + b].rhs * call->d, call->d * sizeof(double));
+    }
+    *pull = (struct pull){.S = 1,
+                          .B = (int)count,
+                          .pos = pos,
+                          .cot = cot,
+                          .layers = call->L > 1,
+                          .sums = call->sums != NULL ? call->sums + slot * call->L * rows : NULL,
+                          .grads = call->grads != NULL ? call->grads + slot * rows * call->d : NULL,
+                          .tick = tell,
+                          .tick_user = call};
+    call->before = first, call->now = count;
+    return JSC_OK;
+}
+
+static jsc_status take_chunk(void *user, int i, const struct pull *pull, jsc_error *error)
+{
+    struct call *call = user;
+    call->before = (size_t)i * (size_t)call->plan.chunk, call->now = (size_t)pull->B;
+    give(call, call->before, pull);
+    return call->plan.stages > 1 ? tell(call, 1.0, error) : JSC_OK;
+}
+
 static jsc_status pull_all(struct call *call, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const jsc_vjp_request *r = call->request;
     const size_t chunk = (size_t)call->plan.chunk;
+    const struct pipeline pipeline = {.n = (int)((call->B + chunk - 1) / chunk), .fill = fill_chunk, .done = take_chunk, .user = call};
 
     if (r->sums != NULL)
         memset(r->sums, 0, call->L * call->B * call->n * sizeof *r->sums);
@@ -130,25 +168,7 @@ static jsc_status pull_all(struct call *call, jsc_error *error)
     for (size_t b = 0; r->hidden != NULL && b < call->B; b++)
         TRY(forward_hidden(call->trace, call->order[b].pos, r->hidden + (size_t)call->order[b].rhs * call->d, error));
     TRY(tell(call, 0.0, error));
-    for (size_t first = 0; first < call->B; first += chunk) {
-        const size_t count = call->B - first < chunk ? call->B - first : chunk;
-        for (size_t b = 0; b < count; b++) {
-            call->pos[b] = call->order[first + b].pos;
-            memcpy(call->cot + b * call->d, r->cotangents + (size_t)call->order[first + b].rhs * call->d, call->d * sizeof(double));
-        }
-        const struct pull pull = {.S = 1,
-                                  .B = (int)count,
-                                  .pos = call->pos,
-                                  .cot = call->cot,
-                                  .layers = call->L > 1,
-                                  .sums = call->sums,
-                                  .grads = call->grads,
-                                  .tick = tell,
-                                  .tick_user = call};
-        call->before = first, call->now = count;
-        TRY(vjp_pull(call->trace, &pull, error));
-        give(call, first, count);
-    }
+    TRY(pipeline_run(call->trace, &pipeline, error));
 done:
     return status;
 }

@@ -183,6 +183,13 @@ static jsc_status get_bytes_cpu(struct jsc_stream *stream, void *out, const dptr
     return JSC_OK;
 }
 
+static jsc_status copy_over_cpu(struct jsc_stream *stream, dptr out, struct jsc_device *from, const dptr in, size_t bytes, jsc_error *error)
+{
+    (void)stream, (void)from, (void)error;
+    memcpy(out, in, bytes);
+    return JSC_OK;
+}
+
 static jsc_status zero_cpu(struct jsc_stream *stream, dptr out, size_t bytes, jsc_error *error)
 {
     (void)stream, (void)error;
@@ -210,6 +217,7 @@ const struct jsc_ops ops_cpu = {
     .get = get_cpu,
     .put_bytes = put_bytes_cpu,
     .get_bytes = get_bytes_cpu,
+    .copy_over = copy_over_cpu,
     .zero = zero_cpu,
     .sync = sync_cpu,
     .weight_bytes = weight_bytes_cpu,

@@ -317,6 +317,7 @@ const struct jsc_ops ops_cuda = {
     .get = get_cuda,
     .put_bytes = put_bytes_cuda,
     .get_bytes = get_bytes_cuda,
+    .copy_over = copy_over_cuda,
     .zero = zero_cuda,
     .sync = sync_cuda,
     .weight_bytes = weight_bytes_cuda,

@@ -101,6 +101,7 @@ jsc_status put_cuda(struct jsc_stream *stream, enum role role, dptr out, const d
 jsc_status get_cuda(struct jsc_stream *stream, enum role role, double *out, const dptr in, size_t n, jsc_error *error);
 jsc_status put_bytes_cuda(struct jsc_stream *stream, dptr out, const void *in, size_t bytes, jsc_error *error);
 jsc_status get_bytes_cuda(struct jsc_stream *stream, void *out, const dptr in, size_t bytes, jsc_error *error);
+jsc_status copy_over_cuda(struct jsc_stream *stream, dptr out, struct jsc_device *from, const dptr in, size_t bytes, jsc_error *error);
 jsc_status ring_open(struct cuda_stream *stream, jsc_error *error);
 void ring_close(struct cuda_stream *stream);
 

@@ -1,4 +1,5 @@
-/* transfer_cuda.c: between host and device: the pinned ring, the staging of short lists, numbers in and out in the type of their role.
+/* transfer_cuda.c: between host and device: the pinned ring, the staging of short lists, numbers in and out in the type of their role,
+ * copies between devices.
  *
  * The ring has two halves that are filled in turn. Before a half is filled again, the copies that read it are waited for, by an event that
  * was recorded when it was left: the host runs up to half a ring ahead of the device and overwrites nothing too early. On the device the
@@ -171,6 +172,22 @@ jsc_status get_bytes_cuda(struct jsc_stream *stream, void *out, const dptr in, s
     TRY(cuda_enter(stream, error));
     if (bytes > 0) /* to ordinary memory: the driver copies in pieces of its own */
         TRY(cuda_check(cudaMemcpyAsync(out, in, bytes, cudaMemcpyDeviceToHost, cuda_handle(stream)), "get", error));
+    TRY(cuda_check(cudaStreamSynchronize(cuda_handle(stream)), "computing", error));
+done:
+    return status;
+}
+
+/* ---- between devices ------------------------------------------------------------------------------------------------------------- */
+
+/* Straight over NVLink or PCIe where the devices reach each other, else the driver goes through the host. */
+jsc_status copy_over_cuda(struct jsc_stream *stream, dptr out, struct jsc_device *from, const dptr in, size_t bytes, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const int to_index = cuda_device_of(stream)->index, from_index = ((const struct cuda_device *)from)->index;
+
+    TRY(cuda_enter(stream, error));
+    if (bytes > 0)
+        TRY(cuda_check(cudaMemcpyPeerAsync(out, to_index, in, from_index, bytes, cuda_handle(stream)), "copy between devices", error));
     TRY(cuda_check(cudaStreamSynchronize(cuda_handle(stream)), "computing", error));
 done:
     return status;

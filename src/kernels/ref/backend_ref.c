@@ -97,6 +97,14 @@ static jsc_status get(struct jsc_stream *stream, enum role role, double *out, co
     return get_bytes(stream, out, in, n * sizeof *out, error);
 }
 
+static jsc_status copy_over(struct jsc_stream *stream, dptr out, struct jsc_device *from, const dptr in, size_t bytes, jsc_error *error)
+{
+    (void)stream, (void)from, (void)error;
+    if (bytes > 0)
+        memcpy(out, in, bytes);
+    return JSC_OK;
+}
+
 static jsc_status zero(struct jsc_stream *stream, dptr out, size_t bytes, jsc_error *error)
 {
     (void)stream, (void)error;
@@ -125,6 +133,7 @@ const struct jsc_ops ops_ref = {
     .get = get,
     .put_bytes = put_bytes,
     .get_bytes = get_bytes,
+    .copy_over = copy_over,
     .zero = zero,
     .sync = sync_stream,
     .weight_bytes = weight_bytes_ref,
