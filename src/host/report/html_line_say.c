@@ -35,26 +35,24 @@ static void put_prediction(struct sink *sink, const jsc_prediction *p)
     html_number(sink, p->logit, 4);
 }
 
-void html_explained(const struct html_page *page, const struct html_line *line)
+/* What row `row` of a explains. */
+static void put_explained(struct sink *sink, const jsc_attribution *a, size_t row)
 {
-    const jsc_attribution *a = line->a;
-    const jsc_prediction *target = html_target(line);
-    struct sink *sink = page->sink;
-    sink_puts(sink, line->minus != NULL ? "the first minus the second; explains " : "explains ");
+    sink_puts(sink, "explains ");
     if (a->scope == JSC_SCOPE_FISHER)
         sink_puts(sink, "the whole predicted distribution");
     else if (a->scope == JSC_SCOPE_TEMPERATURE) {
         sink_puts(sink, "the confidence of the prediction (‖y‖ = ");
         html_number(sink, a->y_norm, 4);
         sink_puts(sink, ")");
-    } else if (target == NULL)
-        sink_printf(sink, "direction %zu of %zu", line->row + 1, a->n_scores);
+    } else if (a->targets == NULL || row >= a->n_targets)
+        sink_printf(sink, "direction %zu of %zu", row + 1, a->n_scores);
     else {
         sink_puts(sink, a->objective == JSC_OBJECTIVE_LOG_PROBABILITY ? "the log-probability of " : "");
-        put_prediction(sink, target);
+        put_prediction(sink, &a->targets[row]);
         if (a->contrast != NULL) {
             sink_puts(sink, ", against ");
-            put_prediction(sink, &a->contrast[line->row]);
+            put_prediction(sink, &a->contrast[row]);
         }
     }
     sink_printf(sink, "; after token %zu ", a->position);
@@ -63,6 +61,17 @@ void html_explained(const struct html_page *page, const struct html_line *line)
         html_token(sink, &a->tokens[a->position], true);
         sink_puts(sink, "</q>");
     }
+}
+
+void html_explained(const struct html_page *page, const struct html_line *line)
+{
+    struct sink *sink = page->sink;
+    sink_puts(sink, line->minus != NULL ? "the first " : "");
+    put_explained(sink, line->a, line->row);
+    if (line->minus == NULL)
+        return;
+    sink_puts(sink, "; the second ");
+    put_explained(sink, line->minus, line->row);
 }
 
 static void put_fisher(struct sink *sink, const jsc_attribution *a)

@@ -78,6 +78,8 @@ static void put_panel(struct html_page *page, size_t i)
     sink_puts(sink, "</h3>\n<p class=\"explained\">");
     html_explained(page, line);
     sink_puts(sink, "</p>\n");
+    if (page->input->n > 1 && line->minus == NULL && line->row == 0 && !line->of_signed)
+        html_method(page, line->a);
     html_legend(page, line);
     if (line->has_text) {
         sink_puts(sink, "<div class=\"tokens\">");

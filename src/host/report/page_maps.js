@@ -97,8 +97,8 @@ function rowScales(cells, map, per) {
   return Array.from({ length: cells.rows }, (_, r) => makeScale(cells.values.subarray(r * cells.columns, (r + 1) * cells.columns), map.diverges, out));
 }
 
-/* map: rows, columns, value(r, c), blank(r, c): no cell; tokens, pool (tokens per column), rowNames, note, diverges; square cells; mark: a
-   row; say(r, c); choose(r, c). */
+/* map: rows, columns, value(r, c), blank(r, c): no cell; tokens, pool (tokens per column), rowNames, note, diverges; square cells; mark: the
+   chosen row; say(r, c); choose(r, c). */
 function drawMap(box, map) {
   const longest = Math.max(...map.rowNames.map((name) => short(name).length));
   const pixel = devicePixelRatio || 1, nameWidth = Math.min(128, 14 + 7 * longest), room = Math.max(80, box.clientWidth - nameWidth - 4);
@@ -132,7 +132,8 @@ function paintCells({ map, cells, wide, high, left, top, canvas, scales }) {
   if (map.mark >= 0) {
     context.strokeStyle = getComputedStyle(root).color;
     context.lineWidth = 2;
-    context.strokeRect(left - 1, top + Math.floor(map.mark / cells.rowPool) * high - 1, cells.columns * wide + 2, high + 2);
+    const row = Math.floor(map.mark / cells.rowPool);
+    context.strokeRect(left - 1, top + row * high - 1, Math.min(cells.columns, row + 1) * wide + 2, high + 2);
   }
 }
 

@@ -3,37 +3,49 @@
 
 #include <string.h>
 
-/* Names of models or labels, each once. */
-static void put_names(const struct html_page *page, const char *const *names, const char *between)
+#define TITLE_LABELS 4
+
+static bool all_same(const struct html_page *page, const char *(*name)(const jsc_attribution *a))
 {
-    const jsc_report_input *input = page->input;
-    for (size_t i = 0; i < input->n; i++) {
-        bool before = false;
-        for (size_t k = 0; k < i; k++)
-            before = before || strcmp(names[k], names[i]) == 0;
-        if (before)
-            continue;
-        sink_puts(page->sink, i > 0 ? between : "");
-        html_puts(page->sink, names[i]);
-    }
+    bool same = true;
+    for (size_t i = 1; i < page->input->n; i++)
+        same = same && strcmp(name(page->input->attributions[i]), name(page->input->attributions[0])) == 0;
+    return same;
 }
 
+static const char *model_of(const jsc_attribution *a)
+{
+    return a->model_name;
+}
+
+static const char *scope_of(const jsc_attribution *a)
+{
+    const char *name = jsc_scope_name(a->scope);
+    return name != NULL ? name : "?";
+}
+
+/* What all results share, then what tells them apart. */
 static void put_title(const struct html_page *page)
 {
     const jsc_report_input *input = page->input;
-    const jsc_attribution *first = input->attributions[0];
-    bool models = false;
+    const bool models = all_same(page, model_of), scopes = all_same(page, scope_of);
+    struct sink *sink = page->sink;
     if (page->options->title != NULL) {
-        html_puts(page->sink, page->options->title);
+        html_puts(sink, page->options->title);
         return;
     }
-    for (size_t i = 0; i < input->n; i++)
-        models = models || strcmp(input->attributions[i]->model_name, first->model_name) != 0;
-    if (!models) {
-        html_puts(page->sink, first->model_name);
-        sink_puts(page->sink, ": ");
+    html_puts(sink, models ? model_of(input->attributions[0]) : "");
+    sink_puts(sink, models ? ": " : "");
+    html_puts(sink, scopes ? scope_of(input->attributions[0]) : "");
+    if (input->n == 1)
+        return;
+    sink_puts(sink, scopes ? ", " : "");
+    if (input->n > TITLE_LABELS)
+        sink_printf(sink, "%zu results", input->n);
+    for (size_t i = 0; input->n <= TITLE_LABELS && i < input->n; i++) {
+        sink_puts(sink, i == 0 ? "" : page->options->difference != 0 ? " minus " : ", ");
+        html_puts(sink, input->labels[i]);
     }
-    put_names(page, input->labels, page->options->difference != 0 ? " minus " : ", ");
 }
 
 static void put_head(const struct html_page *page)
@@ -69,8 +81,8 @@ static void put_header(const struct html_page *page)
     if (page->input->n > 1)
         sink_printf(sink, "; %zu results", page->input->n);
     sink_puts(sink, "</p>\n");
-    for (size_t i = 0; i < page->input->n; i++)
-        html_method(page, page->input->attributions[i]);
+    for (size_t i = 0; (page->input->n == 1 || page->options->difference != 0) && i < page->input->n; i++)
+        html_method(page, page->input->attributions[i]); /* of several results in their texts */
     sink_puts(sink, "</header>\n");
 }
 

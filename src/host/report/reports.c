@@ -53,18 +53,19 @@ static jsc_status check_input(const jsc_report_input *input, const jsc_report_op
     return JSC_OK;
 }
 
-/* What tells the results apart: the scope, else the model, else the target, else the number. */
+/* What tells the results apart: the scope, else the model, else the target, else the position, else the number. */
 static jsc_status make_label(const jsc_report_input *input, size_t i, char **out, jsc_error *error)
 {
     const jsc_attribution *a = input->attributions[i];
-    bool scopes = false, models = false, targets = false;
-    char number[32];
+    bool scopes = false, models = false, targets = false, positions = false;
+    char number[40];
 
     for (size_t k = 0; k < input->n; k++) {
         const jsc_attribution *b = input->attributions[k];
         scopes = scopes || b->scope != a->scope;
         models = models || strcmp(b->model_name, a->model_name) != 0;
         targets = targets || (a->n_targets > 0 && b->n_targets > 0 && b->targets[0].id != a->targets[0].id);
+        positions = positions || b->position != a->position;
     }
     if (scopes || input->n == 1)
         return mem_strdup(out, jsc_scope_name(a->scope), error);
@@ -72,7 +73,7 @@ static jsc_status make_label(const jsc_report_input *input, size_t i, char **out
         return mem_strdup(out, a->model_name, error);
     if (targets && a->n_targets > 0 && a->targets[0].text != NULL)
         return mem_strdup(out, a->targets[0].text, error);
-    (void)snprintf(number, sizeof number, "%zu", i + 1);
+    (void)snprintf(number, sizeof number, positions ? "after token %zu" : "%zu", positions ? a->position : i + 1);
     return mem_strdup(out, number, error);
 }
 
