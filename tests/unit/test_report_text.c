@@ -224,3 +224,138 @@ Test(report_text, maps_become_summaries_where_they_do_not_fit)
     cr_expect(strstr(text, "at token") == NULL);
     free(text);
 }
+
+/* ---- several results -------------------------------------------------------------------------------------------------------------- */
+
+static int gather(void *user, const char *bytes, size_t n)
+{
+    strbuf_add(user, bytes, n);
+    return 0;
+}
+
+static char *write_several(const jsc_attribution *const *a, size_t n, const char *const *labels, const jsc_report_options *options,
+                           struct strbuf *out)
+{
+    jsc_error error = {0};
+    *out = (struct strbuf){0};
+    cr_assert(eq(int, jsc_report_write_several(&(jsc_report_input){n, a, labels}, "text", options, gather, out, &error), JSC_OK), "%s",
+              error.text);
+    return out->text;
+}
+
+/* f as it is, g with the scores turned round and the scope temperature. */
+static void make_two(struct fake *f, struct fake *g)
+{
+    fake_init(f), fake_init(g);
+    for (int t = 0; t < FAKE_TOKENS; t++)
+        g->scores[t] = FAKE_TOKENS - t;
+    g->a.scope = JSC_SCOPE_TEMPERATURE, g->a.targets = NULL, g->a.n_targets = 0;
+}
+
+Test(report_text, several_results_end_with_how_alike_they_are)
+{
+    jsc_report_options options = JSC_REPORT_OPTIONS_INIT;
+    struct fake f, g, h;
+    struct strbuf out;
+    make_two(&f, &g);
+    fake_init(&h);
+    h.tokens[3].id = 9999;
+    const jsc_attribution *const three[] = {&f.a, &g.a, &h.a};
+    options.top_k = 3;
+    char *text = write_several(three, 2, NULL, &options, &out);
+    expect_in(text, "[semantic]\ntiny (llama");
+    expect_in(text, "[temperature]\ntiny (llama");
+    expect_in(text, "\n  semantic               temperature               -1.000            0 of 3\n");
+    expect_in(text, "\n     0  \"French\"                 2.8       22.2  •\n"); /* 1 of 36, 8 of 36 */
+    expect_in(text, "\n     7  \" \\x1b[31m\"             22.2  •     2.8\n");
+    cr_expect(strstr(strstr(text, "% of each"), "\n     3  ") == NULL, "token 3 is among no three strongest");
+    strbuf_free(&out);
+    text = write_several(three, 3, NULL, &options, &out);
+    expect_in(text, "other tokens\n");
+    cr_expect(strstr(text, "% of each") == NULL, "tokens of two prompts in one table");
+    strbuf_free(&out);
+    text = write_several(three, 1, NULL, &options, &out);
+    cr_expect(strstr(text, "how alike") == NULL && strstr(text, "[semantic]") == NULL);
+    strbuf_free(&out);
+}
+
+Test(report_text, a_difference_has_signs_without_colour)
+{
+    jsc_report_options options = JSC_REPORT_OPTIONS_INIT;
+    struct fake f, g;
+    struct strbuf out;
+    fake_init(&f), fake_init(&g);
+    f.a.n_tokens = g.a.n_tokens = 3, f.a.position = 2, g.a.position = 1;
+    f.tokens[0].text = g.tokens[0].text = "ab", f.tokens[1].text = g.tokens[1].text = " cd", f.tokens[2].text = g.tokens[2].text = " ef";
+    f.scores[0] = 5.0, f.scores[1] = 1.0, f.scores[2] = 2.0;
+    g.scores[0] = 1.0, g.scores[1] = 3.0, g.scores[2] = 0.0;
+    const jsc_attribution *const two[] = {&f.a, &g.a};
+    const char *const labels[] = {"one\x1b", "two"};
+    options.difference = 1;
+    char *text = write_several(two, 2, labels, &options, &out);
+    expect_in(text, "first [one\\x1b]\n");
+    expect_in(text, "\nab cd ef\n++ -- ++\n██ ▒▒ ▒▒\n- 4 █▓▒░··░▒▓█ 4 +\n");
+    expect_in(text, "\n     0  \"ab\"                          5         1         +4\n"
+                    "     1  \" cd\"                         1         3         -2\n"
+                    "     2  \" ef\"                         2         0         +2\n");
+    cr_expect(strstr(text, "percent of each total") == NULL);
+    strbuf_free(&out);
+    options.ascii = 1;
+    expect_in(write_several(two, 2, labels, &options, &out), "\nab cd ef\n++ -- ++\n## :: ::\n- 4 #*:.  .:*# 4 +\n");
+    strbuf_free(&out);
+    options.colour = JSC_COLOUR_TRUE;
+    expect_in(write_several(two, 2, labels, &options, &out),
+              "\033[48;2;8;48;107;38;2;255;255;255mab\033[0m\033[48;2;253;141;60;38;2;0;0;0m cd\033[0m"); /* blue, orange */
+    strbuf_free(&out);
+    options.colour = JSC_COLOUR_16;
+    expect_in(write_several(two, 2, labels, &options, &out), "\033[44;97mab\033[0m\033[103;30m cd\033[0m");
+    strbuf_free(&out);
+    g.a.scope = JSC_SCOPE_INPUT_X_GRADIENT; /* 62.5, 12.5, 25 against 25, 75, 0 percent */
+    text = write_several(two, 2, labels, &options, &out);
+    expect_in(text, "in percent of each total");
+    expect_in(text, "\n     1  \" cd\"                      12.5        75      -62.5\n");
+    strbuf_free(&out);
+}
+
+Test(report_text, signed_scores_are_shown_on_a_diverging_scale)
+{
+    struct fake f;
+    fake_init(&f);
+    f.a.scope = JSC_SCOPE_INPUT_X_GRADIENT, f.a.signed_scores = f.signed_scores;
+    f.a.n_tokens = 2, f.a.position = 1;
+    f.tokens[0].text = "ab", f.tokens[1].text = " cd";
+    f.signed_scores[0] = 1.0, f.signed_scores[1] = -2.0;
+    char *text = write_text(&f.a, JSC_COLOUR_NONE, 80, 0);
+    expect_in(text, "signed scores: + is for the target, - against it\nab cd[ nice]\n++ --\n▒▒ ██^ ^^^^^\n- 2 █▓▒░··░▒▓█ 2 +\n");
+    free(text);
+    f.signed_scores[0] = f.signed_scores[1] = 0.0;
+    text = write_text(&f.a, JSC_COLOUR_NONE, 80, 0);
+    expect_in(text, "ab cd[ nice]\n\n·· ··^ ^^^^^\n- 0 ");
+    free(text);
+}
+
+Test(report_text, several_results_and_differences_fit_the_width_and_drive_no_terminal)
+{
+    static const char *const labels[] = {"日本語日本語日本語日本語日本語日本語日本語日本語",
+                                         "a label that is much too long for any table\x1b[2J", "x", "\n", ""};
+    struct fake f[5];
+    const jsc_attribution *five[5];
+    for (int i = 0; i < 5; i++) {
+        fake_init(&f[i]);
+        f[i].scores[i] = 10.0 * i;
+        five[i] = &f[i].a;
+    }
+    for (int width = 48; width <= 130; width += 7)
+        for (int colour = JSC_COLOUR_NONE; colour <= JSC_COLOUR_TRUE; colour++)
+            for (int difference = 0; difference < 2; difference++) {
+                jsc_report_options options = JSC_REPORT_OPTIONS_INIT;
+                struct strbuf out;
+                options.colour = colour, options.width = width, options.difference = difference;
+                char *text = write_several(five, difference ? 2 : 5, labels, &options, &out);
+                strip_colours(text, "several");
+                const char *line = strstr(text, difference ? "\nlargest" : "\nhow alike") + 1;
+                for (; *line != '\0'; line = strchr(line, '\n') + 1)
+                    cr_expect(cells(line, strcspn(line, "\n")) <= width, "width %d: %.*s", width, (int)strcspn(line, "\n"), line);
+                strbuf_free(&out);
+            }
+}

@@ -10,8 +10,15 @@ static const unsigned char blues[9][3] = {{247, 251, 255}, {222, 235, 247}, {198
 /* ColorBrewer Oranges, from the same near white: the other side of a diverging scale. */
 static const unsigned char oranges[9][3] = {{247, 251, 255}, {254, 230, 206}, {253, 208, 162}, {253, 174, 107}, {253, 141, 60},
                                             {241, 105, 19},  {217, 72, 1},    {166, 54, 3},    {127, 39, 4}};
-/* Blues in the colours of 256-colour terminals, chosen by eye: the nearest ones turn lilac. White letters from the seventh on. */
-static const int blues_256[9] = {231, 189, 153, 110, 74, 32, 25, 18, 17};
+/* The same in the colours of lesser terminals, chosen by eye: the nearest ones turn lilac. Letters are white from stop `white` on. Red is left
+ * to the target. */
+struct terminal_ramp {
+    int of_256[9], white;
+    const char *of_16[5];
+};
+static const struct terminal_ramp blue = {{231, 189, 153, 110, 74, 32, 25, 18, 17}, 6, {"107;30", "106;30", "46;30", "104;97", "44;97"}};
+static const struct terminal_ramp orange = {
+    {231, 230, 223, 216, 209, 208, 166, 130, 94}, 7, {"107;30", "103;30", "103;30", "43;30", "43;30"}};
 
 double ramp_share(double score, double largest)
 {
@@ -60,18 +67,24 @@ static int fifth(double share)
 
 void ramp_open(jsc_colour colour, double share, char out[48])
 {
-    static const char *const sixteen[5] = {"107;30", "106;30", "46;30", "104;97", "44;97"};
+    ramp_open_diverging(colour, ramp_share(share, 1.0), out);
+}
+
+void ramp_open_diverging(jsc_colour colour, double share, char out[48])
+{
+    const struct terminal_ramp *ramp = share < 0.0 ? &orange : &blue;
+    const double size = ramp_share(fabs(share), 1.0);
     int rgb[3];
-    const bool white = ramp_rgb(ramp_share(share, 1.0), rgb);
+    const bool white = ramp_rgb(share < 0.0 ? -size : size, rgb);
     out[0] = '\0';
     if (colour == JSC_COLOUR_TRUE) {
         const int letters = white ? 255 : 0;
         (void)snprintf(out, 48, "\033[48;2;%d;%d;%d;38;2;%d;%d;%dm", rgb[0], rgb[1], rgb[2], letters, letters, letters);
     } else if (colour == JSC_COLOUR_256) {
-        const int stop = (int)lrint(ramp_share(share, 1.0) * 8.0);
-        (void)snprintf(out, 48, "\033[48;5;%d;38;5;%dm", blues_256[stop], stop >= 6 ? 231 : 16);
+        const int stop = (int)lrint(size * 8.0);
+        (void)snprintf(out, 48, "\033[48;5;%d;38;5;%dm", ramp->of_256[stop], stop >= ramp->white ? 231 : 16);
     } else if (colour == JSC_COLOUR_16)
-        (void)snprintf(out, 48, "\033[%sm", sixteen[fifth(share)]);
+        (void)snprintf(out, 48, "\033[%sm", ramp->of_16[fifth(size)]);
 }
 
 const char *ramp_mark(bool ascii, double share)

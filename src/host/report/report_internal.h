@@ -85,6 +85,8 @@ size_t piece_xml(const char *text, size_t n, struct piece *out);
 
 /* Escape sequence that opens the background for share (0..1) with readable letters on it; "" without colour. */
 void ramp_open(jsc_colour colour, double share, char out[48]);
+/* The same on a diverging scale, share in -1..1: blue is positive, orange negative. */
+void ramp_open_diverging(jsc_colour colour, double share, char out[48]);
 /* One of five marks of rising weight. */
 const char *ramp_mark(bool ascii, double share);
 /* score / largest in 0..1, whatever they are. */
@@ -103,10 +105,31 @@ struct text_report {
 };
 /* text_prompt.c: the prompt with a background per token, the target after token p; line: which row of scores. */
 void text_prompt(const struct text_report *r, size_t line);
+/* The same on a diverging scale; tokens after `last` are grey. target: the row whose target is shown, NULL: none. */
+void text_prompt_diverging(const struct text_report *r, const double *values, size_t last, const size_t *target);
 /* text_map.c: rows x tokens as shaded cells, or a summary where they do not fit. */
 void text_layers(const struct text_report *r, size_t line);
 void text_matrix(const struct text_report *r);
-/* report_text.c: text in quotes, cut to at most cells, padded to it if pad. */
+/* text_compare.c: two or more results of one report: how alike they are, their strongest tokens side by side; and the first minus the
+ * second. r[input->n]. */
+void text_compare(const jsc_report_input *input, const struct text_report *r);
+void text_difference(const jsc_report_input *input, const struct text_report *r);
+
+/* ---- report_text.c ------------------------------------------------------------------------------------------------------------- */
+
+const char *text_sgr(const struct text_report *r, const char *code); /* "" without colour */
+#define BOLD(r)  text_sgr(r, "\033[1m")
+#define LOUD(r)  text_sgr(r, "\033[1;31m")
+#define PLAIN(r) text_sgr(r, "\033[0m")
+/* Text in quotes, cut to at most cells, padded to it if pad. */
 void text_quoted(const struct text_report *r, const char *text, int cells, bool pad);
+/* The same of a token, which may have no text. */
+void text_token(const struct text_report *r, int32_t id, const char *text, int cells, bool pad);
+/* Without quotes: a label. */
+void text_label(const struct text_report *r, const char *text, int cells, bool pad);
+void text_head(const struct text_report *r);                   /* model and scope */
+void text_explained(const struct text_report *r, size_t line); /* what row `line` of the scores explains */
+void text_bar(const struct text_report *r, double share, int cells);
+int text_name_width(const struct text_report *r); /* cells of a token in a table */
 
 #endif

@@ -1,38 +1,46 @@
 /* text_prompt.c: the prompt wrapped to the width, each token on a background that shows its score (or over marks), the target after
- * token p, what follows p in grey. */
+ * token p, what follows p in grey; scores, or signed values on a diverging scale. */
 #include "report_internal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* A line of text and, without colour, the line of marks under it. */
+/* A line of text and, without colour, the lines of signs (on a diverging scale) and marks under it. */
 struct painter {
     const struct text_report *r;
-    struct strbuf text, marks;
+    bool diverging;
+    struct strbuf text, signs, marks;
     int column;
 };
 
 /* What the cells of one token look like. */
 struct look {
-    char open[48];    /* escape sequence; "" without colour */
-    const char *mark; /* under the cells, without colour */
+    char open[48];           /* escape sequence; "" without colour */
+    const char *mark, *sign; /* under the cells, without colour */
 };
+
+static void put_under(struct sink *sink, const struct strbuf *line)
+{
+    size_t n = line->n;
+    while (n > 0 && line->text[n - 1] == ' ')
+        n--;
+    sink_write(sink, line->text, n);
+    sink_puts(sink, "\n");
+}
 
 static void flush_line(struct painter *p)
 {
     struct sink *sink = p->r->sink;
-    if (p->text.failed || p->marks.failed)
+    if (p->text.failed || p->marks.failed || p->signs.failed)
         sink_fail(sink, JSC_E_MEMORY, "no memory for a line of the report");
     sink_write(sink, p->text.text, p->text.n);
     sink_puts(sink, "\n");
-    if (p->r->colour == JSC_COLOUR_NONE) {
-        size_t n = p->marks.n;
-        while (n > 0 && p->marks.text[n - 1] == ' ')
-            n--;
-        sink_write(sink, p->marks.text, n);
-        sink_puts(sink, "\n");
-    }
-    p->text.n = p->marks.n = 0;
+    if (p->r->colour == JSC_COLOUR_NONE && p->diverging)
+        put_under(sink, &p->signs);
+    if (p->r->colour == JSC_COLOUR_NONE)
+        put_under(sink, &p->marks);
+    p->text.n = p->marks.n = p->signs.n = 0;
     p->column = 0;
 }
 
@@ -70,8 +78,10 @@ static void put_cells(struct painter *p, const char *text, const struct look *lo
         strbuf_add(&p->text, piece.text, piece.n);
         p->column += piece.cells;
         const bool blank = piece.n == 1 && piece.text[0] == ' ';
-        for (int c = 0; c < piece.cells; c++)
-            strbuf_puts(&p->marks, blank && n > 1 ? " " : look->mark); /* a token that is only a space keeps its mark */
+        for (int c = 0; c < piece.cells; c++) { /* a token that is only a space keeps its mark */
+            strbuf_puts(&p->marks, blank && n > 1 ? " " : look->mark);
+            strbuf_puts(&p->signs, blank && n > 1 ? " " : look->sign);
+        }
     }
     if (open && look->open[0] != '\0')
         strbuf_puts(&p->text, "\033[0m");
@@ -81,6 +91,7 @@ static void look_plain(const struct text_report *r, const char *open, const char
 {
     (void)snprintf(look->open, sizeof look->open, "%s", r->colour == JSC_COLOUR_NONE ? "" : open);
     look->mark = mark;
+    look->sign = " ";
 }
 
 /* The predicted token, or the distribution, in red reverse (in brackets without colour). */
@@ -122,44 +133,67 @@ static void put_token(struct painter *p, size_t t, const struct look *look)
 }
 
 /* What the backgrounds or marks mean. */
-static void put_scale(const struct text_report *r, double largest)
+static void put_scale(const struct text_report *r, double largest, bool diverging)
 {
+    const bool colours = r->colour != JSC_COLOUR_NONE;
+    const int steps = colours ? 10 : 5;
     char open[48];
-    sink_puts(r->sink, "0 ");
-    for (int i = 0; i < (r->colour == JSC_COLOUR_NONE ? 5 : 10); i++) {
-        const double share = r->colour == JSC_COLOUR_NONE ? (i + 0.5) / 5.0 : (i + 0.5) / 10.0;
-        ramp_open(r->colour, share, open);
+    if (diverging)
+        sink_printf(r->sink, "- %.4g ", largest);
+    else
+        sink_puts(r->sink, "0 ");
+    for (int i = diverging ? -steps : 0; i < steps; i++) {
+        const double share = (i + 0.5) / steps;
+        ramp_open_diverging(r->colour, share, open);
         sink_puts(r->sink, open);
-        sink_puts(r->sink, r->colour == JSC_COLOUR_NONE ? ramp_mark(r->ascii, share) : " ");
+        sink_puts(r->sink, colours ? " " : ramp_mark(r->ascii, fabs(share)));
     }
-    sink_printf(r->sink, "%s %.4g\n", r->colour == JSC_COLOUR_NONE ? "" : "\033[0m", largest);
+    sink_printf(r->sink, "%s %.4g%s\n", colours ? "\033[0m" : "", largest, diverging ? " +" : "");
 }
 
-void text_prompt(const struct text_report *r, size_t line)
+static void look_of(const struct painter *p, double value, double largest, struct look *look)
 {
-    const jsc_attribution *a = r->a;
-    const double *scores = a->scores + line * a->n_tokens;
-    struct painter p = {.r = r};
+    const double share = ramp_share(fabs(value), largest);
+    if (p->diverging)
+        ramp_open_diverging(p->r->colour, value < 0.0 ? -share : share, look->open);
+    else
+        ramp_open(p->r->colour, ramp_share(value, largest), look->open);
+    look->mark = ramp_mark(p->r->ascii, p->diverging ? share : ramp_share(value, largest));
+    look->sign = value > 0.0 ? "+" : value < 0.0 ? "-" : " ";
+}
+
+static void paint(struct painter *p, const double *values, size_t last, const size_t *target)
+{
+    const jsc_attribution *a = p->r->a;
     struct look look;
     double largest = 0.0;
 
     for (size_t t = 0; t < a->n_tokens; t++)
-        if (scores[t] > largest)
-            largest = scores[t];
+        if ((p->diverging ? fabs(values[t]) : values[t]) > largest)
+            largest = fabs(values[t]);
     for (size_t t = 0; t < a->n_tokens; t++) {
-        if (t > a->position)
-            look_plain(r, "\033[90m", " ", &look);
-        else {
-            ramp_open(r->colour, ramp_share(scores[t], largest), look.open);
-            look.mark = ramp_mark(r->ascii, ramp_share(scores[t], largest));
-        }
-        put_token(&p, t, &look);
-        if (t == a->position)
-            put_target(&p, line);
+        if (t > last)
+            look_plain(p->r, "\033[90m", " ", &look);
+        else
+            look_of(p, values[t], largest, &look);
+        put_token(p, t, &look);
+        if (t == a->position && target != NULL)
+            put_target(p, *target);
     }
-    if (p.column > 0)
-        flush_line(&p);
-    put_scale(r, largest);
-    strbuf_free(&p.text);
-    strbuf_free(&p.marks);
+    if (p->column > 0)
+        flush_line(p);
+    put_scale(p->r, largest, p->diverging);
+    strbuf_free(&p->text);
+    strbuf_free(&p->signs);
+    strbuf_free(&p->marks);
+}
+
+void text_prompt(const struct text_report *r, size_t line)
+{
+    paint(&(struct painter){.r = r}, r->a->scores + line * r->a->n_tokens, r->a->position, &line);
+}
+
+void text_prompt_diverging(const struct text_report *r, const double *values, size_t last, const size_t *target)
+{
+    paint(&(struct painter){.r = r, .diverging = true}, values, last, target);
 }
