@@ -76,10 +76,16 @@ static int append(void *user, const char *bytes, size_t n)
     return 0;
 }
 
-jsc_status fake_write(const jsc_attribution *a, const char *format, const jsc_report_options *options, struct fake_text *out,
-                      jsc_error *error)
+jsc_status fake_write_several(const jsc_report_input *input, const char *format, const jsc_report_options *options, struct fake_text *out,
+                              jsc_error *error)
 {
     out->text = NULL;
     out->n = 0;
-    return jsc_report_write(a, format, options, append, out, error);
+    return jsc_report_write_several(input, format, options, append, out, error);
+}
+
+jsc_status fake_write(const jsc_attribution *a, const char *format, const jsc_report_options *options, struct fake_text *out,
+                      jsc_error *error)
+{
+    return fake_write_several(&(jsc_report_input){1, &a, NULL}, format, options, out, error);
 }

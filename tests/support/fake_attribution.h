@@ -29,5 +29,7 @@ struct fake_text {
 };
 jsc_status fake_write(const jsc_attribution *a, const char *format, const jsc_report_options *options, struct fake_text *out,
                       jsc_error *error);
+jsc_status fake_write_several(const jsc_report_input *input, const char *format, const jsc_report_options *options, struct fake_text *out,
+                              jsc_error *error);
 
 #endif
