@@ -23,29 +23,30 @@ static const jsc_prediction *target_of(const struct svg_panel *panel)
     return a->targets != NULL && panel->line < a->n_targets ? &a->targets[panel->line] : NULL;
 }
 
-static int name_cells(const jsc_prediction *p)
+static int name_cells(struct svg *svg, const jsc_prediction *p)
 {
     struct strbuf name = {0};
     svg_name(&name, p->id, p->text, LABEL_MAX);
     const int cells = svg_cells(name.text, name.n);
+    svg->body.failed = svg->body.failed || name.failed;
     strbuf_free(&name);
     return cells;
 }
 
 /* The widest of the labels that will stand there. */
-static int label_cells(const struct svg *svg, const struct svg_panel *panel)
+static int label_cells(struct svg *svg, const struct svg_panel *panel)
 {
     const int most = svg->width < 320.0 ? LABEL_MAX - 4 : LABEL_MAX;
     const jsc_prediction *target = target_of(panel);
-    int widest = target != NULL ? name_cells(target) : 0;
+    int widest = target != NULL ? name_cells(svg, target) : 0;
     for (size_t i = 0; i < count_shown(svg, panel->a); i++) {
-        const int cells = name_cells(&panel->a->predictions[i]);
+        const int cells = name_cells(svg, &panel->a->predictions[i]);
         widest = cells > widest ? cells : widest;
     }
     return widest < most ? widest : most;
 }
 
-double svg_bars_width(const struct svg *svg, const struct svg_panel *panel)
+double svg_bars_width(struct svg *svg, const struct svg_panel *panel)
 {
     if (count_shown(svg, panel->a) == 0)
         return 0.0;

@@ -88,7 +88,7 @@ void svg_paragraph(struct svg *svg, const char *text, bool bold)
     for (size_t i = 0, n = strlen(text); i < n;) {
         const size_t taken = line_of(text + i, n - i, cells);
         svg->y += 1.35 * svg->small;
-        svg_text(svg, 0.0, svg->y - 0.3 * svg->small, &style, text + i, taken);
+        svg_text(svg, 0.0, svg->y - 0.3 * svg->small, &style, text + i, taken > 1 && text[i + taken - 1] == ' ' ? taken - 1 : taken);
         i += taken;
     }
 }

@@ -59,7 +59,7 @@ struct svg_panel {
 double svg_prompt(struct svg *svg, const struct svg_panel *panel, double width); /* svg_prompt.c: token boxes, colour bar */
 double svg_series(struct svg *svg, const struct svg_panel *panel, double width); /* svg_series.c */
 /* svg_bars.c: predictions at the right edge; svg_bars_width: how wide, 0 if there are none. */
-double svg_bars_width(const struct svg *svg, const struct svg_panel *panel);
+double svg_bars_width(struct svg *svg, const struct svg_panel *panel);
 double svg_bars(struct svg *svg, const struct svg_panel *panel);
 /* svg_map.c: rows x tokens as a heat map, if the result has them; moves svg->y. */
 void svg_layers(struct svg *svg, const struct svg_panel *panel);

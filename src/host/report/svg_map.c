@@ -203,7 +203,7 @@ void svg_layers(struct svg *svg, const struct svg_panel *panel)
     const size_t T = a->n_tokens, L = (size_t)a->n_layers, columns = a->position < T ? a->position + 1 : T;
     double *difference = NULL;
 
-    if (a->layers == NULL || (b != NULL && (b->layers == NULL || b->n_layers != a->n_layers)))
+    if (a->layers == NULL || L == 0 || (b != NULL && (b->layers == NULL || b->n_layers != a->n_layers)))
         return;
     const double *values = a->layers + panel->line * L * T;
     if (b != NULL) {

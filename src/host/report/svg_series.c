@@ -14,6 +14,7 @@ struct plot {
     double low, high; /* of the numbers */
     double largest;   /* of the scores */
     size_t before;    /* numbers up to the target position */
+    double right;     /* room for the numbers' axis */
 };
 
 static double at_x(const struct plot *p, double place) /* the target has a place of its own */
@@ -71,7 +72,7 @@ static void put_axes(const struct plot *p)
     if (p->high > p->low)
         svg_textf(svg, right + gap, at_value(p, p->low) + 0.3 * size, &red, "%.4g", p->low);
     svg_textf(svg, size, p->top + 0.5 * p->height, &blue_up, "Influence");
-    svg_textf(svg, right + svg_wide(6, size) + size, p->top + 0.5 * p->height, &red_up, "value");
+    svg_textf(svg, right + p->right, p->top + 0.5 * p->height, &red_up, "value");
     for (double place = 0.0; place <= (double)p->series.n; place += step < 1.0 ? 1.0 : step) {
         svg_rule(svg, at_x(p, place + 0.5), bottom, at_x(p, place + 0.5), bottom + 2.0);
         svg_textf(svg, at_x(p, place + 0.5), bottom + 1.2 * size, &grey, "%.0f", place);
@@ -120,7 +121,7 @@ static void put_line(const struct plot *p, size_t from, size_t until, const char
 
 double svg_series(struct svg *svg, const struct svg_panel *panel, double width)
 {
-    const double size = svg->small, left = svg_wide(6, size) + 1.2 * size, right = svg_wide(6, size) + 1.2 * size;
+    const double size = svg->small, left = svg_wide(6, size) + 1.2 * size, right = svg_wide(5, size) + 1.2 * size;
     struct plot p = {
         .svg = svg, .panel = panel, .left = left, .top = svg->y + 2.0, .width = width - left - right, .height = 60.0 + 0.09 * svg->width};
 
