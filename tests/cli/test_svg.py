@@ -50,7 +50,11 @@ class Figure(Case):
                 continue
             start = x - {"end": wide, "middle": wide / 2}.get(text.get("text-anchor"), 0.0)
             self.assertTrue(left <= start and start + wide <= left + width + 0.6 * size, (text.text, start, wide))
-            self.assertTrue(top <= float(text.get("y")) <= top + height, text.text)
+            y = float(text.get("y"))
+            self.assertTrue(top <= y <= top + height, text.text)
+            for box in boxes:  # a text lies in one box or clear of it
+                if start < box[0] + box[2] - 0.02 and box[0] + 0.02 < start + wide and box[1] < y - 0.3 * size < box[1] + box[3]:
+                    self.assertTrue(box[0] <= start and start + wide <= box[0] + box[2], (text.text, box))
         return boxes
 
     def test_every_scope_is_strict_xml_and_in_its_place(self):

@@ -374,7 +374,8 @@ Test(report_svg, maps_of_blocks_and_positions)
     cr_expect(eq(int, count(text, "<g><title>block "), FAKE_LAYERS));
     cr_expect(eq(int, count(text, "<g><title>target after token "), FAKE_TOKENS));
     /* row 2 of the matrix: 1/3, 1/2, 1 in cells of their own, nothing right of the diagonal */
-    EXPECT(text, "target after token 2: largest 1 at token 2</title><path fill=\"", "d=\"M2 2h1v1h-1z\"/></g>",
+    EXPECT(text, "target after token 0: largest 1 at token 0</title><path fill=\"#08306b\" d=\"M0 0h1v1h-1z\"/></g>",
+           "target after token 2: largest 1 at token 2</title><path fill=\"", "d=\"M2 2h1v1h-1z\"/></g>",
            "block 2: largest 2.875 at token 7</title>");
     free(text);
 }
