@@ -28,7 +28,8 @@ typedef struct jsc_group jsc_group;
  * jsc_group_open: the model on several devices of this process.
  *
  * path     as in jsc_model_open
- * devices  "cuda:all", or "cuda:0,2": each number once
+ * devices  "cuda:all", or "cuda:0,2": each number once. "cuda:0+1,2+3": two members, the blocks of each over two devices. cuda:all is a
+ *          member on every device, or, where the model is larger than the first's free memory, one member over all
  * options  may be NULL; its device is not looked at
  * out      closed by jsc_group_close(), with its models
  * Cost: reads the files once for each device.
@@ -97,6 +98,21 @@ JSC_API const jsc_model *jsc_group_model(const jsc_group *group, int rank);
  * JSC_E_ARGUMENT  the members have different models, kinds of device or precisions.
  */
 JSC_API jsc_status jsc_group_attribute(const jsc_group *group, const jsc_request *request, jsc_attribution **out, jsc_error *error);
+
+/** Receives the answer to request i, in any order, from one thread at a time; returns 0, or anything else to stop.
+ * attribution: the caller's, freed by jsc_attribution_free(); NULL: it failed, error (else NULL) says why. */
+typedef int (*jsc_answer_fn)(void *user, size_t i, jsc_attribution *attribution, const jsc_error *error);
+
+/**
+ * jsc_group_attribute_each: n requests, each answered by one member, which takes the next when it is free; for many prompts, where this
+ * is faster than sharing each out. A request that fails does not end the others. Their progress functions may be called from several
+ * threads at once.
+ *
+ * JSC_E_ARGUMENT   the group's members are processes: give each prompts of its own
+ * JSC_E_CANCELLED  answer() returned non-zero
+ */
+JSC_API jsc_status jsc_group_attribute_each(const jsc_group *group, const jsc_request *requests, size_t n, jsc_answer_fn answer, void *user,
+                                            jsc_error *error);
 
 #ifdef __cplusplus
 }

@@ -3,8 +3,27 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
-static void put_plan_json(const jsc_plan *p)
+/* "stages": how the model's blocks lie on several devices. */
+static int put_stages_json(const jsc_model *model, const jsc_plan *p)
+{
+    jsc_stage s;
+    jsc_error error;
+    printf(" \"bubble\": %.17g, \"stages\": [", p->bubble);
+    for (int i = 0; i < p->stages; i++) {
+        if (jsc_plan_stage(model, p, i, &s, &error) != JSC_OK)
+            return fail_library(&error);
+        printf("%s\n  {\"device\": ", i > 0 ? "," : "");
+        put_json(s.device, strlen(s.device));
+        printf(", \"blocks\": [%d, %d], \"weights\": %" PRIu64 ", \"peak\": %" PRIu64 "}", s.first_block, s.end_block, s.weight_bytes,
+               s.peak_bytes);
+    }
+    printf("],\n");
+    return EXIT_DONE;
+}
+
+static int put_plan_json(const jsc_model *model, const jsc_plan *p)
 {
     printf("{\"tokens\": %d, \"prompt\": %d, \"sequences\": %d, \"right_hand_sides\": %d, \"chunk\": %d, \"chunks\": %d,\n"
            " \"token_chunk\": %d, \"rhs_chunk\": %d, \"mlp_form\": \"%s\",\n",
@@ -14,10 +33,27 @@ static void put_plan_json(const jsc_plan *p)
            ", \"peak\": %" PRIu64 ", \"limit\": %" PRIu64 "}, \"own_memory\": %s,\n",
            p->weight_bytes, p->trace_bytes, p->workspace_bytes, p->result_bytes, p->peak_bytes, p->limit_bytes,
            p->own_memory ? "true" : "false");
+    const int status = put_stages_json(model, p);
     printf(" \"operations\": {\"forward\": %.17g, \"backward\": %.17g}}\n", p->forward_flops, p->backward_flops);
+    return status;
 }
 
-static int put_plan_text(const jsc_plan *plan)
+static int put_stages_text(const jsc_model *model, const jsc_plan *p)
+{
+    jsc_stage s;
+    jsc_error error;
+    for (int i = 0; i < p->stages && p->stages > 1; i++) {
+        if (jsc_plan_stage(model, p, i, &s, &error) != JSC_OK)
+            return fail_library(&error);
+        printf("  blocks %3d - %3d  %8.3f GB of weights, %8.3f GB beyond them, on ", s.first_block, s.end_block - 1,
+               (double)s.weight_bytes / 1e9, (double)s.peak_bytes / 1e9);
+        put_shown(s.device, strlen(s.device));
+        printf("\n");
+    }
+    return EXIT_DONE;
+}
+
+static int put_plan_text(const jsc_model *model, const jsc_plan *plan)
 {
     const size_t n = jsc_plan_print(plan, NULL, 0);
     char *text = malloc(n + 1);
@@ -26,7 +62,7 @@ static int put_plan_text(const jsc_plan *plan)
     (void)jsc_plan_print(plan, text, n + 1);
     printf("%s%s", text, n > 0 && text[n - 1] == '\n' ? "" : "\n");
     free(text);
-    return EXIT_DONE;
+    return put_stages_text(model, plan);
 }
 
 static int plan(const struct arguments *args, const jsc_model *model, struct wanted *wanted, bool json)
@@ -43,9 +79,9 @@ static int plan(const struct arguments *args, const jsc_model *model, struct wan
     if (status == EXIT_DONE && jsc_plan_make(model, &wanted->request, &made, &error) != JSC_OK)
         status = fail_library(&error);
     if (status == EXIT_DONE && json)
-        put_plan_json(&made);
+        status = put_plan_json(model, &made);
     else if (status == EXIT_DONE)
-        status = put_plan_text(&made);
+        status = put_plan_text(model, &made);
     prompt_free(&prompt);
     return status;
 }

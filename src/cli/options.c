@@ -51,7 +51,10 @@ static const struct poptOption method_table[] = {
     POPT_TABLEEND};
 
 static const struct poptOption machine_table[] = {
-    VALUE("device", OPT_DEVICE, "auto (default), cpu, cuda, cuda:N; attribute also cuda:all or cuda:0,2: several share the work", "DEVICE"),
+    VALUE("device", OPT_DEVICE,
+          "auto (default), cpu, cuda, cuda:N; attribute also cuda:0+1: blocks on several; attribute also cuda:all, cuda:0,2: several share "
+          "the work",
+          "DEVICE"),
     VALUE("precision", OPT_PRECISION,
           "strict (float32 throughout) or fast (bfloat16 cotangents: scores within a few per cent); default auto", "P"),
     VALUE("threads", OPT_THREADS, "default: OMP_NUM_THREADS, else all processors", "N"), POPT_TABLEEND};

@@ -122,6 +122,34 @@ Test(cuda_group, case_54_any_number_of_devices_gives_the_scores_of_one, .timeout
 #endif
 }
 
+/* Blocks over two and three devices, members that are stages themselves, and what cuda:all does with a model that one cannot hold. */
+Test(cuda_group, blocks_over_several_devices_give_the_scores_of_one, .timeout = 600)
+{
+    static const char *const lists[] = {"cuda:0+1", "cuda:1+0", "cuda:0+1,2+3"};
+    const int n = several_devices();
+    jsc_group *one = open_group("cuda:0");
+    for (int i = 0; i < (n > 3 ? 3 : 2); i++) {
+        jsc_group *group = open_group(lists[i]);
+        cr_expect(jsc_group_size(group) == (i < 2 ? 1 : 2), "%s: %d members", lists[i], jsc_group_size(group));
+        for (int q = 0; q < N_QUESTIONS; q++) {
+            jsc_request r = request_of(&questions[q]);
+            r.chunk = 5;
+            jsc_attribution *want = group_answer(one, &r), *got = group_answer(group, &r), *again = group_answer(group, &r);
+            char what[96];
+            snprintf(what, sizeof what, "%s on %s", questions[q].name, lists[i]);
+            answers_agree(what, got, want, 1e-6);
+            cr_expect(memcmp(got->scores, again->scores, got->n_scores * got->n_tokens * sizeof(double)) == 0, "%s: other bits", what);
+            jsc_attribution_free(want), jsc_attribution_free(got), jsc_attribution_free(again);
+        }
+        jsc_group_close(group);
+    }
+    jsc_group_close(one);
+#ifdef JSC_SIMT
+    cr_expect(simt_message()[0] == '\0', "%s", simt_message());
+    cr_expect(simt_memory_used() == 0 && simt_objects() == 0, "%zu bytes, %zu objects are left", simt_memory_used(), simt_objects());
+#endif
+}
+
 static int stop(void *user, const char *stage, double done, double total)
 {
     int *calls = user;

@@ -134,7 +134,8 @@ Test(group, bad_requests_and_lists_are_refused)
     jsc_error error = {0};
     jsc_attribution *a = NULL;
     jsc_request r = ask(JSC_SCOPE_SEMANTIC, T);
-    static const char *const lists[] = {"cuda", "cuda:", "cuda:0,", "cuda:0,0", "cuda:-1", "cuda:0;1", "cpu", "cuda:all,1", "cuda:99999"};
+    static const char *const lists[] = {"cuda",       "cuda:",      "cuda:0,", "cuda:0,0", "cuda:-1",    "cuda:0;1",  "cpu",
+                                        "cuda:all,1", "cuda:99999", "cuda:0+", "cuda:+1",  "cuda:0+1,1", "cuda:0++1", "cuda:0,,1"};
     r.position = 99;
     cr_expect(eq(int, (int)jsc_group_attribute(group, &r, &a, &error), JSC_E_ARGUMENT));
     cr_expect(strstr(error.text, "position 99 is outside") != NULL && a == NULL, "%s", error.text);
@@ -147,6 +148,55 @@ Test(group, bad_requests_and_lists_are_refused)
     cr_expect(eq(int, (int)jsc_group_make(models, 0, &none, &error), JSC_E_ARGUMENT));
     jsc_group_close(NULL);
     jsc_group_close(group), jsc_model_close(model);
+}
+
+struct answers {
+    jsc_attribution *a[40];
+    int calls, failures, stop_after;
+};
+
+static int take_answer(void *user, size_t i, jsc_attribution *attribution, const jsc_error *error)
+{
+    struct answers *all = user;
+    cr_expect(i < 40 && all->a[i] == NULL && (attribution == NULL) == (error != NULL));
+    all->a[i] = attribution;
+    all->failures += error != NULL && strstr(error->text, "position 99 is outside") != NULL;
+    return ++all->calls == all->stop_after;
+}
+
+/* Every request once, by whichever member; the one that is wrong fails alone. */
+Test(group, many_requests_are_dealt_out)
+{
+    enum { N = 40, WRONG = 17 };
+    jsc_model *model = random_model(&tiny_sizes, "ref");
+    jsc_request requests[N];
+    jsc_error error = {0};
+    for (int i = 0; i < N; i++) {
+        requests[i] = ask(i % 2 ? JSC_SCOPE_TEMPERATURE : JSC_SCOPE_SEMANTIC, (size_t)(1 + i % T));
+        requests[i].position = i == WRONG ? 99 : -1;
+    }
+    for (int n = 1; n <= MOST; n += 3) {
+        jsc_group *group = group_of(model, n);
+        struct answers all = {.stop_after = -1};
+        cr_assert(jsc_group_attribute_each(group, requests, N, take_answer, &all, &error) == JSC_OK, "%s", error.text);
+        cr_expect(all.calls == N && all.failures == 1 && all.a[WRONG] == NULL, "%d answers, %d failures", all.calls, all.failures);
+        for (int i = 0; i < N; i++) {
+            if (i == WRONG)
+                continue;
+            jsc_attribution *want = answer(model, &requests[i]);
+            cr_assert(all.a[i] != NULL);
+            answers_agree("dealt out", all.a[i], want, 0.0);
+            jsc_attribution_free(want), jsc_attribution_free(all.a[i]);
+        }
+        struct answers few = {.stop_after = 5};
+        cr_expect(eq(int, (int)jsc_group_attribute_each(group, requests, N, take_answer, &few, &error), JSC_E_CANCELLED));
+        cr_expect(few.calls == 5 && strstr(error.text, "of 40 requests") != NULL, "%d: %s", few.calls, error.text);
+        for (int i = 0; i < N; i++)
+            jsc_attribution_free(few.a[i]);
+        cr_expect(jsc_group_attribute_each(group, NULL, 0, take_answer, &few, &error) == JSC_OK && few.calls == 5);
+        jsc_group_close(group);
+    }
+    jsc_model_close(model);
 }
 
 /* Whichever member's allocation fails, all end, with one line, and nothing is lost. */

@@ -3,7 +3,6 @@
 
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define DEADLINE   600.0 /* seconds that a rank may be behind the others: a chunk of right-hand sides takes far less */
@@ -216,83 +215,6 @@ jsc_status jsc_group_make(const jsc_model *const *models, int n, jsc_group **out
     memcpy(group->models, models, (size_t)n * sizeof *models);
     *out = group;
     return JSC_OK;
-}
-
-/* "cuda:all" or "cuda:0,2" -> the numbers. */
-static jsc_status parse_devices(const char *devices, int numbers[GROUP_MOST], int *n, jsc_error *error)
-{
-    *n = 0;
-    if (strncmp(devices, "cuda:", 5) != 0)
-        return status_set(error, JSC_E_ARGUMENT, "devices \"%s\": a group is cuda:all or cuda:N,M,...", devices);
-    for (const char *s = devices + 5;; s++) {
-        char *end = NULL;
-        const long number = strtol(s, &end, 10);
-        if (end == s || s[0] < '0' || s[0] > '9' || number > 9999 || (*end != ',' && *end != '\0') || *n == GROUP_MOST)
-            return status_set(error, JSC_E_ARGUMENT, "devices \"%s\": a group is cuda:all or cuda:N,M,... of at most %d numbers", devices,
-                              GROUP_MOST);
-        for (int i = 0; i < *n; i++)
-            if (numbers[i] == (int)number)
-                return status_set(error, JSC_E_ARGUMENT, "devices \"%s\": cuda:%ld is listed twice", devices, number);
-        numbers[(*n)++] = (int)number;
-        if (*end == '\0')
-            return JSC_OK;
-        s = end;
-    }
-}
-
-static jsc_status open_member(jsc_group *group, const char *path, const jsc_open_options *options, int number, jsc_error *error)
-{
-    char name[32];
-    jsc_open_options own = *options;
-    (void)snprintf(name, sizeof name, "cuda:%d", number);
-    own.device = name;
-    if (group->size > 0)
-        own.progress = NULL;
-    const jsc_status status = jsc_model_open(path, &own, &group->own[group->size], error);
-    if (status == JSC_OK) {
-        group->models[group->size] = group->own[group->size];
-        group->size++;
-    }
-    return status;
-}
-
-/* Devices 0, 1, ... up to the first that there is not. */
-static jsc_status open_all(jsc_group *group, const char *path, const jsc_open_options *options, jsc_error *error)
-{
-    for (int number = 0; number < GROUP_MOST; number++) {
-        jsc_error absent = {.status = JSC_OK, .text = ""};
-        const jsc_status status = open_member(group, path, options, number, &absent);
-        if (status == JSC_E_DEVICE && number > 0)
-            return JSC_OK;
-        if (status != JSC_OK)
-            return status_set(error, status, "%s", absent.text);
-    }
-    return JSC_OK;
-}
-
-jsc_status jsc_group_open(const char *path, const char *devices, const jsc_open_options *given, jsc_group **out, jsc_error *error)
-{
-    static const jsc_open_options defaults = JSC_OPEN_OPTIONS_INIT;
-    const jsc_open_options *options = given != NULL ? given : &defaults;
-    jsc_status status = JSC_OK;
-    jsc_group *group = NULL;
-    int numbers[GROUP_MOST], n = 0;
-
-    if (path == NULL || devices == NULL || out == NULL || options->size != sizeof *options)
-        return status_set(error, JSC_E_ARGUMENT,
-                          "jsc_group_open: path, devices or out is NULL, or options do not begin with JSC_OPEN_OPTIONS_INIT");
-    const bool all = strcmp(devices, "cuda:all") == 0;
-    if (!all)
-        TRY(parse_devices(devices, numbers, &n, error));
-    TRY(mem_new(&group, 1, error));
-    if (all)
-        TRY(open_all(group, path, options, error));
-    for (int i = 0; i < n; i++)
-        TRY(open_member(group, path, options, numbers[i], error));
-    *out = group, group = NULL;
-done:
-    jsc_group_close(group);
-    return status;
 }
 
 int jsc_group_size(const jsc_group *group)
