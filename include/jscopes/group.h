@@ -28,8 +28,8 @@ typedef struct jsc_group jsc_group;
  * jsc_group_open: the model on several devices of this process.
  *
  * path     as in jsc_model_open
- * devices  "cuda:all", or "cuda:0,2": each number once. "cuda:0+1,2+3": two members, the blocks of each over two devices. cuda:all is a
- *          member on every device, or, where the model is larger than the first's free memory, one member over all
+ * devices  "cuda:all", or "cuda:0,2": each number once. "cuda:0+1,2+3": two members, the blocks of each over two devices. cuda:all:
+ *          members on all devices, each on as few as hold the model
  * options  may be NULL; its device is not looked at
  * out      closed by jsc_group_close(), with its models
  * Cost: reads the files once for each device.

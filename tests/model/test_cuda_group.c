@@ -196,6 +196,38 @@ Test(cuda_group, case_53_a_rank_without_a_gpu_is_told_apart, .timeout = 120)
 #ifdef JSC_SIMT
 /* ---- what only the emulator can show ---------------------------------------------------------------------------------------- */
 
+/* A third of its weights too large for one device: cuda:all makes members of two each, one device alone says what it lacks. */
+Test(cuda_group, a_model_larger_than_one_device_is_spread_over_several, .timeout = 300)
+{
+    jsc_open_options options = JSC_OPEN_OPTIONS_INIT;
+    jsc_model_info info = JSC_MODEL_INFO_INIT;
+    jsc_error error = {0};
+    jsc_group *none = NULL;
+    (void)several_devices();
+    options.precision = JSC_PRECISION_STRICT;
+    jsc_group *one = open_group("cuda:0");
+    const jsc_request r = request_of(&questions[2]);
+    jsc_attribution *want = group_answer(one, &r);
+    cr_assert(jsc_model_describe(jsc_group_model(one, 0), &info, &error) == JSC_OK);
+    jsc_group_close(one);
+    one = open_group("cuda:0");
+    const size_t limit = simt_memory_used() - (size_t)info.weight_bytes / 3;
+    jsc_group_close(one);
+    simt_settings.memory_limit = limit;
+    cr_expect(eq(int, (int)jsc_group_open(TINY, "cuda:0", &options, &none, &error), JSC_E_MEMORY), "%s", error.text);
+    cr_expect(none == NULL && strstr(error.text, "spread it over more GPUs (--device cuda:0+1)") != NULL, "%s", error.text);
+    jsc_group *all = open_group("cuda:all");
+    cr_expect(jsc_group_size(all) == MOST / 2 && jsc_model_describe(jsc_group_model(all, 0), &info, &error) == JSC_OK);
+    cr_expect(strstr(info.device, "cuda:1") != NULL && strstr(info.device, " + ") != NULL, "%s", info.device);
+    jsc_request brief = r;
+    brief.chunk = 1;
+    simt_settings.memory_limit = (size_t)1 << 40; /* what a request takes is another matter */
+    jsc_attribution *got = group_answer(all, &brief);
+    answers_agree("over all", got, want, 1e-6);
+    jsc_attribution_free(want), jsc_attribution_free(got);
+    jsc_group_close(all);
+}
+
 Test(cuda_group, without_nccl_ranks_gather_through_the_host, .timeout = 300)
 {
     static const struct {

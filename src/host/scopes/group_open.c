@@ -77,40 +77,36 @@ static jsc_status open_member(jsc_group *group, const char *path, const jsc_open
     return status;
 }
 
-/* "cuda:0+1+...": all that there are, the first of which could not hold the model alone; *n of them. */
-static void all_stages(char list[LIST_BYTES], int *n)
+/* "cuda:4+5" for k = 2 devices from first on. */
+static void list_devices(int first, int k, char list[LIST_BYTES])
 {
-    const struct jsc_ops *ops = NULL;
-    jsc_error absent;
-    char name[DEVICE_NAME_BYTES];
-    int index = 0;
-
-    (void)snprintf(list, LIST_BYTES, "cuda:0");
-    for (*n = 1; *n < STAGES_MOST; (*n)++) {
-        (void)snprintf(name, sizeof name, "cuda:%d", *n);
-        if (backend_find(name, &ops, &index, NULL, &absent) != JSC_OK)
-            return;
-        const size_t used = strlen(list);
-        (void)snprintf(list + used, LIST_BYTES - used, "+%d", *n);
-    }
+    size_t used = (size_t)snprintf(list, LIST_BYTES, "cuda:%d", first);
+    for (int i = 1; i < k && used < LIST_BYTES; i++)
+        used += (size_t)snprintf(list + used, LIST_BYTES - used, "+%d", first + i);
 }
 
-/* A member on each of devices 0, 1, ... up to the first that there is not; where the model does not fit on one, one member over all. */
+/* Members on all devices, each on as few as hold the model: one, or several in a row. */
 static jsc_status open_all(jsc_group *group, const char *path, const jsc_open_options *options, jsc_error *error)
 {
-    for (int number = 0; number < GROUP_MOST; number++) {
-        jsc_error reason = {.status = JSC_OK, .text = ""};
-        char list[LIST_BYTES];
-        int stages = 0;
-        (void)snprintf(list, sizeof list, "cuda:%d", number);
+    jsc_error reason = {.status = JSC_OK, .text = ""}, full = reason;
+    char list[LIST_BYTES];
+    int k = 1;
+
+    for (; k <= STAGES_MOST; k++) {
+        list_devices(0, k, list);
+        if (open_member(group, path, options, list, &reason) != JSC_E_MEMORY)
+            break;
+        full = reason;
+    }
+    if (group->size == 0 && k > 1 && (k > STAGES_MOST || reason.status == JSC_E_DEVICE))
+        return status_set(error, full.status, "%s", full.text); /* there are no more devices to spread it over */
+    if (group->size == 0)
+        return status_set(error, reason.status, "%s", reason.text);
+    while (group->size < GROUP_MOST) {
+        list_devices(group->size * k, k, list);
         const jsc_status status = open_member(group, path, options, list, &reason);
-        if (status == JSC_E_DEVICE && number > 0)
+        if (status == JSC_E_DEVICE)
             return JSC_OK;
-        if (status == JSC_E_MEMORY && number == 0) {
-            all_stages(list, &stages);
-            if (stages > 1)
-                return open_member(group, path, options, list, error);
-        }
         if (status != JSC_OK)
             return status_set(error, status, "%s", reason.text);
     }
