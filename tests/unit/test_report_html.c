@@ -248,83 +248,6 @@ Test(report_html, case_41_and_42_hostile_text_is_inert_everywhere)
     }
 }
 
-static double luminance(const unsigned rgb[3])
-{
-    const double w[3] = {0.2126, 0.7152, 0.0722};
-    double sum = 0.0;
-    for (int c = 0; c < 3; c++) {
-        const double v = rgb[c] / 255.0;
-        sum += w[c] * (v <= 0.04045 ? v / 12.92 : pow((v + 0.055) / 1.055, 2.4));
-    }
-    return sum;
-}
-
-static double contrast(const unsigned a[3], const unsigned b[3])
-{
-    const double x = luminance(a), y = luminance(b);
-    return (fmax(x, y) + 0.05) / (fmin(x, y) + 0.05);
-}
-
-/* "#fff", "#12ab34" or "light-dark(a, b)" */
-static const char *read_colour(const char *text, unsigned theme, unsigned rgb[3])
-{
-    const char *end = strchr(text, ';');
-    if (strncmp(text, "light-dark(", 11) == 0)
-        text = theme == 0 ? text + 11 : strchr(text, ',') + 2;
-    if (sscanf(text, "#%2x%2x%2x", &rgb[0], &rgb[1], &rgb[2]) != 3) {
-        cr_assert(eq(int, sscanf(text, "#%1x%1x%1x", &rgb[0], &rgb[1], &rgb[2]), 3), "%.30s", text);
-        for (int c = 0; c < 3; c++)
-            rgb[c] *= 17;
-    }
-    return end;
-}
-
-static void read_class(char ramp, int step, unsigned theme, unsigned back[3], unsigned front[3])
-{
-    char rule[40];
-    snprintf(rule, sizeof rule, ".%c%d { background-color: ", ramp, step);
-    const char *at = strstr(page_style, rule);
-    cr_assert(at != NULL, "%s", rule);
-    at = read_colour(at + strlen(rule), theme, back);
-    cr_assert(eq(int, strncmp(at, "; color: ", 9), 0), "%.40s", at);
-    read_colour(at + 9, theme, front);
-}
-
-Test(report_html, letters_have_a_contrast_of_4_5_on_every_step_in_light_and_dark)
-{
-    for (unsigned theme = 0; theme < 2; theme++)
-        for (const char *ramp = "bdc"; *ramp != '\0'; ramp++)
-            for (int step = 0; step < 64; step++) {
-                unsigned back[3], front[3];
-                read_class(*ramp, step, theme, back, front);
-                cr_expect(le(dbl, 4.5, contrast(back, front)), "%c%d in theme %u", *ramp, step, theme);
-            }
-}
-
-Test(report_html, ramps_rise_and_the_light_one_is_that_of_the_terminal)
-{
-    unsigned back[3], front[3];
-    double before[2] = {2.0, -1.0};
-    for (int step = 0; step < 64; step++) {
-        char open[48], wanted[48];
-        read_class('b', step, 0, back, front);
-        cr_expect(lt(dbl, luminance(back), before[0]), "step %d", step);
-        before[0] = luminance(back);
-        ramp_open(JSC_COLOUR_TRUE, step / 63.0, open);
-        snprintf(wanted, sizeof wanted, "\033[48;2;%u;%u;%u;38;2;%u;%u;%um", back[0], back[1], back[2], front[0], front[1], front[2]);
-        cr_expect(eq(str, open, wanted), "step %d", step);
-        read_class('b', step, 1, back, front);
-        cr_expect(lt(dbl, before[1], luminance(back)), "step %d, dark", step);
-        before[1] = luminance(back);
-    }
-    for (unsigned theme = 0; theme < 2; theme++) { /* both sides of 0 begin with the same colour */
-        unsigned other[3];
-        read_class('d', 31, theme, back, front);
-        read_class('d', 32, theme, other, front);
-        cr_expect(eq(int, memcmp(back, other, sizeof back), 0));
-    }
-}
-
 Test(report_html, the_policy_names_the_hashes_and_nothing_else)
 {
     struct fake f;
@@ -389,27 +312,48 @@ Test(report_html, a_difference_is_one_diverging_row)
     options.difference = 1;
     for (int i = 0; i < 2; i++) {
         fake_init(&f[i]);
-        f[i].a.layers = f[i].layers;
+        f[i].a.layers = f[i].layers, f[i].a.matrix = f[i].matrix, f[i].a.signed_scores = f[i].signed_scores;
     }
-    f[1].a.scope = JSC_SCOPE_TEMPERATURE, f[1].a.n_targets = 0, f[1].a.targets = NULL;
+    f[1].targets[0].text = " rude", f[1].targets[0].id = 9;
     for (int t = 0; t < FAKE_TOKENS; t++)
         f[1].scores[t] = 2.0 * f[0].scores[t] - (t == 2 ? 5.0 : 0.0);
     f[1].layers[0] = 7.0;
     const jsc_attribution *const both[2] = {&f[0].a, &f[1].a};
     char *page = write_several(both, 2, &options);
     check_markup(page);
-    expect_in(page, "<title>tiny: semantic minus temperature</title>");
-    cr_expect(eq(int, count(page, "<article class=\"panel\""), 1));
+    expect_in(page, "<title>tiny: semantic,  nice minus  rude</title>");
+    cr_expect(eq(int, count(page, "<article class=\"panel\""), 2)); /* and the signed one */
     expect_in(page, "linear from −4 to 4");
     expect_in(page, "<span class=\"d63\">&lt;/script&gt;</span>"); /* 1 - (2 - 5) = 4 */
     expect_in(page, "<span class=\"d28\">French</span>");          /* -1/3 of 4 */
     expect_in(page, "<th>block 0</th><td class=\"d0\"></td><td class=\"d32\"></td>");
     expect_in(page, "the first explains <q> nice</q>");
-    expect_in(page, "the second explains the confidence of the prediction");
+    expect_in(page, "the second explains <q> rude</q>");
     json_t *data = page_data(page);
     cr_expect(true == json_is_true(json_object_get(data, "difference")));
-    cr_expect(eq(sz, json_array_size(json_object_get(data, "lines")), 1));
+    cr_expect(true == json_is_false(json_object_get(data, "shares")));
+    cr_expect(eq(sz, json_array_size(json_object_get(data, "results")), 2));
+    cr_expect(eq(sz, json_array_size(json_object_get(data, "maps")), 2));
     json_decref(data);
+    free(page);
+}
+
+Test(report_html, a_difference_of_unlike_scopes_is_one_of_shares)
+{
+    struct fake f[2];
+    jsc_report_options options = JSC_REPORT_OPTIONS_INIT;
+    options.difference = 1;
+    for (int i = 0; i < 2; i++)
+        fake_init(&f[i]);
+    f[1].a.scope = JSC_SCOPE_TEMPERATURE, f[1].a.n_targets = 0, f[1].a.targets = NULL;
+    for (int t = 0; t < FAKE_TOKENS; t++)
+        f[0].scores[t] = t == 0, f[1].scores[t] = t == 1 ? 30.0 : t == 2 ? 10.0 : 0.0;
+    const jsc_attribution *const both[2] = {&f[0].a, &f[1].a};
+    char *page = write_several(both, 2, &options);
+    expect_in(page, "<title>tiny: semantic minus temperature</title>");
+    expect_in(page, "shares of each total; the first explains");
+    expect_in(page, "linear from −1 to 1");
+    expect_in(page, "<span class=\"d63\">French</span><span class=\"d8\">: &quot;</span><span class=\"d23\">&lt;/script&gt;</span>");
     free(page);
 }
 

@@ -18,6 +18,7 @@ struct html_line {
     size_t result;                    /* index of a in the input */
     size_t row;                       /* of a->scores */
     bool of_signed;                   /* of a->signed_scores */
+    bool shares;                      /* a difference of shares, not of scores */
     size_t same;                      /* the first line of the same tokens */
     bool has_text;                    /* its text stands in the page; else the script copies that of line `same` */
 };
@@ -29,6 +30,7 @@ struct html_page {
     struct html_line *lines;
     size_t n_lines;
     double *values, *sizes; /* [most tokens] of the line at hand: html_take() */
+    double *cells, *pooled; /* [most tokens] a row of a map */
     size_t *order;          /* its tokens 0..position, the strongest first */
     size_t n;               /* their number */
     double largest, total;  /* of sizes */

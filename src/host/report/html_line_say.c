@@ -66,7 +66,7 @@ static void put_explained(struct sink *sink, const jsc_attribution *a, size_t ro
 void html_explained(const struct html_page *page, const struct html_line *line)
 {
     struct sink *sink = page->sink;
-    sink_puts(sink, line->minus != NULL ? "the first " : "");
+    sink_puts(sink, line->minus == NULL ? "" : line->shares ? "shares of each total; the first " : "the first ");
     put_explained(sink, line->a, line->row);
     if (line->minus == NULL)
         return;

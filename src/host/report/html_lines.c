@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #define STEPS       64    /* classes of a ramp */
 #define TEXT_TOKENS 40000 /* of all texts in the page; the script makes the others */
@@ -17,6 +18,7 @@ static void add_line(struct html_page *page, size_t result, size_t row, bool of_
     const jsc_report_input *input = page->input;
     struct html_line line = {.a = input->attributions[result], .result = result, .row = row, .of_signed = of_signed};
     line.minus = page->options->difference != 0 ? input->attributions[1] : NULL;
+    line.shares = line.minus != NULL && difference_in_shares(line.a, line.minus);
     line.same = page->n_lines;
     for (size_t i = 0; i < page->n_lines; i++)
         if (page->lines[i].same == i && compare_same_tokens(page->lines[i].a, line.a)) {
@@ -28,11 +30,13 @@ static void add_line(struct html_page *page, size_t result, size_t row, bool of_
 
 static void add_result(struct html_page *page, size_t result)
 {
-    const jsc_attribution *a = page->input->attributions[result];
-    const bool difference = page->options->difference != 0;
+    const jsc_report_input *input = page->input;
+    const jsc_attribution *a = input->attributions[result], *b = page->options->difference != 0 ? input->attributions[1] : NULL;
+    /* signed scores have no shares */
+    const bool with_signed = a->signed_scores != NULL && (b == NULL || (b->signed_scores != NULL && !difference_in_shares(a, b)));
     for (size_t row = 0; row < a->n_scores; row++) {
         add_line(page, result, row, false);
-        if (a->signed_scores != NULL && (!difference || page->input->attributions[1]->signed_scores != NULL))
+        if (with_signed)
             add_line(page, result, row, true);
     }
 }
@@ -52,6 +56,8 @@ jsc_status html_page_open(struct html_page *page, jsc_error *error)
     TRY(mem_new(&page->lines, lines, error));
     TRY(mem_new(&page->values, tokens, error));
     TRY(mem_new(&page->sizes, tokens, error));
+    TRY(mem_new(&page->cells, tokens, error));
+    TRY(mem_new(&page->pooled, tokens, error));
     TRY(mem_new(&page->order, tokens, error));
     for (size_t i = 0; i < n; i++)
         add_result(page, i);
@@ -69,6 +75,8 @@ void html_page_close(struct html_page *page)
     mem_free(page->lines);
     mem_free(page->values);
     mem_free(page->sizes);
+    mem_free(page->cells);
+    mem_free(page->pooled);
     mem_free(page->order);
 }
 
@@ -85,8 +93,11 @@ void html_take(struct html_page *page, const struct html_line *line)
     if (line->minus != NULL && tokens_scored(line->minus) > page->n)
         page->n = tokens_scored(line->minus);
     page->largest = page->total = 0.0;
+    if (minus != NULL)
+        difference_rows(plus, minus, 1, T, line->shares, page->values);
+    else
+        memcpy(page->values, plus, T * sizeof *plus);
     for (size_t t = 0; t < T; t++) {
-        page->values[t] = plus[t] - (minus != NULL ? minus[t] : 0.0);
         page->sizes[t] = isfinite(page->values[t]) ? fabs(page->values[t]) : 0.0;
         if (t < page->n) {
             page->largest = page->sizes[t] > page->largest ? page->sizes[t] : page->largest;

@@ -16,7 +16,7 @@ struct map {
     size_t rows, columns;
     size_t line;   /* layers: of which row of scores */
     size_t result; /* matrix: of which result */
-    bool matrix;
+    bool matrix, shares;
 };
 
 static const struct jsc_attribution *second_of(const struct html_page *page)
@@ -32,7 +32,7 @@ static bool layers_of(const struct html_page *page, size_t i, struct map *out)
     if (a->layers == NULL || line->of_signed || a->n_layers < 1 || (b != NULL && (b->layers == NULL || b->n_layers != a->n_layers)))
         return false;
     const size_t rows = (size_t)a->n_layers, start = line->row * rows * a->n_tokens;
-    *out = (struct map){a->layers + start, b != NULL ? b->layers + start : NULL, rows, a->n_tokens, i, line->result, false};
+    *out = (struct map){a->layers + start, b != NULL ? b->layers + start : NULL, rows, a->n_tokens, i, line->result, false, line->shares};
     return true;
 }
 
@@ -42,23 +42,27 @@ static bool matrix_of(const struct html_page *page, size_t i, struct map *out)
     const jsc_attribution *a = page->input->attributions[i], *b = second_of(page);
     if (a->matrix == NULL || (b != NULL && (b->matrix == NULL || i > 0)))
         return false;
-    *out = (struct map){a->matrix, b != NULL ? b->matrix : NULL, a->n_tokens, a->n_tokens, 0, i, true};
+    *out = (struct map){a->matrix, b != NULL ? b->matrix : NULL,           a->n_tokens, a->n_tokens, 0, i,
+                        true,      b != NULL && difference_in_shares(a, b)};
     return true;
 }
 
-static double cell(const struct map *map, size_t row, size_t column)
+/* Row r of the map into page->cells. */
+static const double *map_row(const struct html_page *page, const struct map *map, size_t r)
 {
-    const size_t i = row * map->columns + column;
-    return map->plus[i] - (map->minus != NULL ? map->minus[i] : 0.0);
+    const double *plus = map->plus + r * map->columns;
+    if (map->minus == NULL)
+        return plus;
+    difference_rows(plus, map->minus + r * map->columns, 1, map->columns, map->shares, page->cells);
+    return page->cells;
 }
 
-/* Of one row. */
-static double largest_of(const struct map *map, size_t row)
+static double largest_of(const double *row, size_t n)
 {
     double largest = 0.0;
-    for (size_t c = 0; c < map->columns; c++)
-        if (isfinite(cell(map, row, c)) && fabs(cell(map, row, c)) > largest)
-            largest = fabs(cell(map, row, c));
+    for (size_t i = 0; i < n; i++)
+        if (isfinite(row[i]) && fabs(row[i]) > largest)
+            largest = fabs(row[i]);
     return largest;
 }
 
@@ -93,12 +97,12 @@ static void put_map_table(const struct html_page *page, const struct map *map)
         else
             sink_printf(sink, "block %zu", r);
         sink_puts(sink, "</th>");
-        const double largest = largest_of(map, r);
+        const double *row = map_row(page, map, r), largest = largest_of(row, map->columns);
         for (size_t c = 0; c < map->columns; c++)
             if (map->matrix && c > r)
                 sink_puts(sink, "<td></td>"); /* a position sees only what stands before it */
             else
-                put_cell(sink, map, cell(map, r, c), largest);
+                put_cell(sink, map, row[c], largest);
         sink_puts(sink, "<td class=\"n\">");
         html_number(sink, largest, 3);
         sink_puts(sink, "</td></tr>\n");
@@ -194,34 +198,37 @@ static void base64_float(struct base64 *b, double value)
     }
 }
 
-/* Of a block of pool x pool cells (a row of layers is not pooled) the one of the largest size; NaN counts as 0. */
-static double pooled(const struct map *map, size_t row, size_t column, size_t rows, size_t columns)
+/* Of a block of pool x pool cells (rows of layers are not pooled) the one of the largest size stands for all; NaN counts as 0. */
+static void put_pooled(const struct html_page *page, const struct map *map, size_t pool, struct base64 *out)
 {
-    double best = 0.0;
-    for (size_t r = row; r < row + rows && r < map->rows; r++)
-        for (size_t c = column; c < column + columns && c < map->columns; c++)
-            if (fabs(cell(map, r, c)) > fabs(best))
-                best = cell(map, r, c);
-    return best;
+    const size_t rows = map->matrix ? pool : 1, columns = (map->columns + pool - 1) / pool;
+    for (size_t first = 0; first < map->rows; first += rows) {
+        memset(page->pooled, 0, columns * sizeof *page->pooled);
+        for (size_t r = first; r < first + rows && r < map->rows; r++) {
+            const double *row = map_row(page, map, r);
+            for (size_t c = 0; c < map->columns; c++)
+                if (fabs(row[c]) > fabs(page->pooled[c / pool]))
+                    page->pooled[c / pool] = row[c];
+        }
+        for (size_t c = 0; c < columns; c++)
+            base64_float(out, page->pooled[c]);
+    }
+    if (out->n > 0)
+        base64_group(out);
+    base64_flush(out);
 }
 
 static void put_map_data(const struct html_page *page, const struct map *map, size_t room, bool first)
 {
     struct base64 b = {.sink = page->sink};
-    size_t pool = 1, rows = 1;
+    size_t pool = 1;
     while ((map->matrix ? (map->rows + pool - 1) / pool : map->rows) * ((map->columns + pool - 1) / pool) > room && pool < map->columns)
         pool++;
-    rows = map->matrix ? pool : 1;
     sink_printf(page->sink,
                 "%s{\"matrix\": %s, \"line\": %zu, \"result\": %zu, \"rows\": %zu, \"columns\": %zu, \"pool\": %zu, \"values\": \"",
-                first ? "" : ",\n", map->matrix ? "true" : "false", map->line, map->result, (map->rows + rows - 1) / rows,
-                (map->columns + pool - 1) / pool, pool);
-    for (size_t r = 0; r < map->rows; r += rows)
-        for (size_t c = 0; c < map->columns; c += pool)
-            base64_float(&b, pooled(map, r, c, rows, pool));
-    if (b.n > 0)
-        base64_group(&b);
-    base64_flush(&b);
+                first ? "" : ",\n", map->matrix ? "true" : "false", map->line, map->result,
+                map->matrix ? (map->rows + pool - 1) / pool : map->rows, (map->columns + pool - 1) / pool, pool);
+    put_pooled(page, map, pool, &b);
     sink_puts(page->sink, "\"}");
 }
 

@@ -72,16 +72,25 @@ function groupsOf(tokens, mode) {
   return groupCache.get(key);
 }
 
-/* One value per token; members of a group all have the group's. */
+/* Scores of one result by group; members of a group all have the group's. */
+function grouped(line, scores) {
+  const first = groupsOf(line.tokens, state.group), sums = new Float64Array(scores.length);
+  if (state.group === 'token') sums.set(scores);
+  else {
+    for (let t = 0; t < line.n; t++) sums[first[t]] += line.adds ? scores[t] : scores[t] * scores[t];
+    if (!line.adds) for (let t = 0; t < line.n; t++) sums[t] = Math.sqrt(sums[t]);
+  }
+  let total = 1;
+  if (data.shares) {
+    total = 0;
+    for (let t = 0; t < sums.length; t++) if (first[t] === t) total += sums[t];
+  }
+  return sums.map((_, t) => (total > 0 ? sums[t < line.n ? first[t] : t] / total : 0));
+}
+
+/* One value per token: of a difference the first minus the second, as shares of each total where their units are unlike. */
 function valuesOf(line) {
-  if (state.group === 'token') return line.minus ? line.plus.map((v, t) => v - line.minus[t]) : line.plus;
-  const first = groupsOf(line.tokens, state.group);
-  const sum = (scores) => {
-    const total = new Float64Array(scores.length);
-    for (let t = 0; t < line.n; t++) total[first[t]] += line.adds ? scores[t] : scores[t] * scores[t];
-    return scores.map((_, t) => (t < line.n ? (line.adds ? total[first[t]] : Math.sqrt(total[first[t]])) : 0));
-  };
-  const plus = sum(line.plus), minus = line.minus && sum(line.minus);
+  const plus = grouped(line, line.plus), minus = line.minus && grouped(line, line.minus);
   return minus ? plus.map((v, t) => v - minus[t]) : plus;
 }
 

@@ -69,58 +69,36 @@ function explainedText(line) {
 /* ---- time series: numbers between delimiters, as the tokens spell them ---------------------------------------------------------------- */
 
 /* [{t, end, value}] if at least 80 % of the tokens that are no delimiters belong to numbers, else null. */
-function seriesOf(tokens) {
-  const numbers = [];
-  let words = 0, digits = 0, open = null;
-  tokens.forEach((token, t) => {
-    const text = token.text || '';
-    if (/^[\s,;:|()[\]]*$/.test(text) || isSpecial(token, t) && !/\d/.test(text)) {
-      open = null;
-      return;
-    }
-    words++;
-    if (!/^\s*[-+]?[\d.]+\s*$/.test(text)) {
-      open = null;
-      return;
-    }
-    digits++;
-    if (open && !/^\s/.test(text)) {
-      open.text += text;
-      open.end = t + 1;
-    } else numbers.push(open = { t, end: t + 1, text });
-    if (/\s$/.test(text)) open = null;
-  });
-  for (const number of numbers) number.value = Number(number.text);
-  return numbers.length >= 8 && digits >= 0.8 * words && numbers.every((n) => Number.isFinite(n.value)) ? numbers : null;
+function seriesOf(line) {
+  const numbers = data.series[line.result].map(([t, n, value]) => ({ t, end: t + n, value }));
+  const words = line.tokens.filter((token, t) => !/^[\s,;:|()[\]]*$/.test(token.text || '') && !isSpecial(token, t)).length;
+  const digits = numbers.reduce((sum, number) => sum + number.end - number.t, 0);
+  return numbers.length > 0 && digits >= 0.8 * words ? numbers : null;
 }
 
 function addSeries(before) {
-  if (views.has('series') || !lines.some((line) => seriesOf(line.tokens))) return;
+  if (views.has('series') || !lines.some(seriesOf)) return;
   const section = make('section', { class: 'scripted' });
   before.after(section);
   addView('series', 'Time series', section, drawSeries);
 }
 
 function drawSeries() {
-  const section = views.get('series').section, line = lines[state.line], numbers = seriesOf(line.tokens);
+  const section = views.get('series').section, line = lines[state.line], numbers = seriesOf(line);
   section.replaceChildren(make('h2', {}, 'Time series'));
   if (!numbers) {
     section.append(make('p', {}, 'The tokens of this row are no series of numbers.'));
     return;
   }
-  const score = (n) => {
+  const score = (scores, n) => {
     let sum = 0;
-    for (let t = n.t; t < Math.min(n.end, line.n); t++) sum += line.adds ? signedPart(line, t) : signedPart(line, t) * Math.abs(signedPart(line, t));
-    return line.adds ? sum : Math.sign(sum) * Math.sqrt(Math.abs(sum));
+    for (let t = n.t; t < Math.min(n.end, line.n); t++) sum += line.adds ? scores[t] : scores[t] * scores[t];
+    return line.adds ? sum : Math.sqrt(sum);
   };
-  const counted = numbers.map((n, i) => ({ ...n, i, score: score(n), out: state.skip && isSpecial(line.tokens[n.t], n.t) }));
+  const counted = numbers.map((n, i) => ({ ...n, i, score: score(line.plus, n) - (line.minus ? score(line.minus, n) : 0), out: state.skip && isSpecial(line.tokens[n.t], n.t) }));
   section.append(make('p', { class: 'note' }, `Bars: scores (left axis); line: the numbers that the tokens spell (right axis). A number of several tokens `
     + `has ${line.adds ? 'the sum of their scores' : 'the root of the sum of their squared scores'}. Red bar: the explained position. `, ...rowTitle(line)),
     seriesFigure(counted, line));
-}
-
-function signedPart(line, t) {
-  return line.plus[t] - (line.minus ? line.minus[t] : 0);
 }
 
 function seriesFigure(numbers, line) {
@@ -142,7 +120,7 @@ function seriesFigure(numbers, line) {
   for (const n of numbers) {
     const score = Number.isFinite(n.score) ? n.score : 0, from = y(0), to = y(score);
     svg.append(make('rect', { x: x(n.i) - bar / 2, width: bar, y: Math.min(from, to), height: Math.abs(from - to), fill: score < 0 ? other : blue },
-      make('title', {}, `${n.text.trim()}, number ${n.i}, token ${n.t}: score ${figure(n.score, 5)}`)));
+      make('title', {}, `${n.value}, number ${n.i}, token ${n.t}: score ${figure(n.score, 5)}`)));
     if (n.t <= line.position + 1 && line.position + 1 < n.end + 1)
       svg.append(make('rect', { x: x(n.i) + bar / 2, width: Math.max(1.5, bar / 4), y: top, height, fill: redInk }, make('title', {}, 'explained position')));
   }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define TITLE_LABELS 4
+#define SERIES_LEAST 8 /* fewer numbers are no time series */
 
 static bool all_same(const struct html_page *page, const char *(*name)(const jsc_attribution *a))
 {
@@ -111,18 +112,42 @@ done:
     return status;
 }
 
+/* Numbers that the tokens of each result spell: [first token, tokens, value]. */
+static jsc_status put_series(const struct html_page *page, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct series series = {NULL, 0, 0};
+    for (size_t i = 0; i < page->input->n; i++) {
+        const jsc_attribution *a = page->input->attributions[i];
+        sink_puts(page->sink, i == 0 ? "[" : ", [");
+        TRY(series_make(a, a->scores, &series, error));
+        for (size_t k = 0; series.n >= SERIES_LEAST && k < series.n; k++) {
+            const struct series_number *number = &series.numbers[k];
+            sink_printf(page->sink, "%s[%zu, %zu, %.17g]", k == 0 ? "" : ", ", number->first, number->n, number->value);
+        }
+        sink_puts(page->sink, "]");
+        series_free(&series);
+    }
+done:
+    series_free(&series);
+    return status;
+}
+
 static jsc_status put_data(struct html_page *page, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     struct sink *sink = page->sink;
     sink_puts(sink, "<script type=\"application/json\" id=\"jscopes-data\">\n{\"results\": ");
     TRY(put_results(page, error));
-    sink_printf(sink, ",\n\"difference\": %s,\n\"lines\": [", page->options->difference != 0 ? "true" : "false");
+    sink_printf(sink, ",\n\"difference\": %s,\n\"shares\": %s,\n\"lines\": [", page->options->difference != 0 ? "true" : "false",
+                page->n_lines > 0 && page->lines[0].shares ? "true" : "false");
     for (size_t i = 0; i < page->n_lines; i++) {
         const struct html_line *line = &page->lines[i];
         sink_printf(sink, "%s{\"result\": %zu, \"row\": %zu, \"signed\": %s, \"same\": %zu, \"in_place\": %s}", i > 0 ? ",\n" : "",
                     line->result, line->row, line->of_signed ? "true" : "false", line->same, html_target_in_place(line) ? "true" : "false");
     }
+    sink_puts(sink, "],\n\"series\": [");
+    TRY(put_series(page, error));
     sink_puts(sink, "],\n\"maps\": ");
     html_map_data(page);
     sink_puts(sink, "}\n</script>\n");
