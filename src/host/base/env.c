@@ -7,7 +7,7 @@
 static const struct {
     const char *name, *help;
 } variables[ENV_COUNT] = {
-    [ENV_DEVICE] = {"JSC_DEVICE", "device that \"auto\" means: cpu, ref (developer builds), cuda, cuda:N"},
+    [ENV_DEVICE] = {"JSC_DEVICE", "device that \"auto\" means: cpu, ref (developer builds), cuda, cuda:N, cuda:0+1"},
     [ENV_TRACE] = {"JSC_TRACE", "1: time every operation; the sums go to the log when the model is closed"},
     [ENV_CACHE] = {"JSCOPES_CACHE", "folder of fetched models, instead of ${XDG_CACHE_HOME:-~/.cache}/jscopes"},
     [ENV_CPU_GEMM] = {"JSC_CPU_GEMM", "builtin: own matrix products instead of oneDNN's; plain: oneDNN without packed weights"},

@@ -342,10 +342,13 @@ done:
 static jsc_status open_devices(jsc_model *m, const jsc_open_options *options, jsc_error *error)
 {
     jsc_status status = JSC_OK;
+    const char *usual = env_get(ENV_DEVICE), *given = options->device;
     struct stage_names names;
 
-    TRY(stages_parse(options->device, &names, error));
-    TRY(open_device(m, names.n > 1 ? names.name[names.n - 1] : options->device, options, error));
+    if ((given == NULL || strcmp(given, "auto") == 0) && usual != NULL && strchr(usual, '+') != NULL)
+        given = usual; /* of one device, backends.c says where the name is from */
+    TRY(stages_parse(given, &names, error));
+    TRY(open_device(m, names.n > 1 ? names.name[names.n - 1] : given, options, error));
     if (options->precision == JSC_PRECISION_FAST && m->device->precision != JSC_PRECISION_FAST)
         TRY(model_warn(m, error, "precision fast is not to be had on %s: computing in strict", m->device->description));
     TRY(mem_new(&m->blocks, (size_t)m->L, error));
