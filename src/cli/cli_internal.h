@@ -46,6 +46,7 @@ enum option {
     OPT_COLOR,
     OPT_VERBOSE,
     OPT_FAMILIES,
+    OPT_JOIN,
     OPT_ID,
     OPT_LABEL,
     OPT_DIFFERENCE,
@@ -133,9 +134,19 @@ void wanted_free(struct wanted *wanted);
 bool open_options_parse(const struct arguments *args, jsc_open_options *out);
 /* The model of the command with these options; of a list of devices, on the first. */
 int model_open(const struct arguments *args, jsc_open_options *options, jsc_model **out);
+
+/* ---- cli_group.c: several devices or processes that answer together ------------------------------------------------------------ */
+
 /* --device names several: "cuda:all" or "cuda:0,2". */
 bool devices_many(const jsc_open_options *options);
-int group_open(const struct arguments *args, jsc_open_options *options, jsc_group **out);
+/* What answers a request. */
+struct answering {
+    jsc_model *model; /* NULL: the group's own */
+    jsc_group *group; /* NULL: the model alone */
+};
+/* As --device and --join say. */
+int answering_open(const struct arguments *args, jsc_open_options *options, struct answering *out);
+void answering_close(struct answering *who);
 
 /* ---- terminal (terminal.c, progress.c, cli_report.c) ------------------------------------------------------------------------------------------ */
 

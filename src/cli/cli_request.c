@@ -280,19 +280,6 @@ bool open_options_parse(const struct arguments *args, jsc_open_options *out)
     return true;
 }
 
-bool devices_many(const jsc_open_options *options)
-{
-    const char *device = options->device;
-    return device != NULL && strncmp(device, "cuda:", 5) == 0 && (strcmp(device, "cuda:all") == 0 || strchr(device, ',') != NULL);
-}
-
-int group_open(const struct arguments *args, jsc_open_options *options, jsc_group **out)
-{
-    jsc_error error;
-    progress_start();
-    return jsc_group_open(args->model, options->device, options, out, &error) == JSC_OK ? EXIT_DONE : fail_library(&error);
-}
-
 int model_open(const struct arguments *args, jsc_open_options *options, jsc_model **out)
 {
     jsc_error error;

@@ -14,12 +14,6 @@ static uint64_t hash_scores(const jsc_attribution *a)
     return hash;
 }
 
-/* What answers: one model, or those of a group. */
-struct answering {
-    jsc_model *model;
-    jsc_group *group; /* NULL: the model alone */
-};
-
 static jsc_status ask(const struct answering *who, const jsc_request *request, jsc_attribution **out, jsc_error *error)
 {
     return who->group != NULL ? jsc_group_attribute(who->group, request, out, error) : jsc_attribute(who->model, request, out, error);
@@ -28,7 +22,7 @@ static jsc_status ask(const struct answering *who, const jsc_request *request, j
 static int attribute(const struct arguments *args, const struct answering *who, struct wanted *wanted, const char *format,
                      const jsc_report_options *options)
 {
-    const jsc_model *model = who->group != NULL ? jsc_group_model(who->group, 0) : who->model;
+    const jsc_model *model = who->model != NULL ? who->model : jsc_group_model(who->group, 0);
     struct prompt prompt = {NULL, 0, NULL, NULL};
     jsc_attribution *a = NULL;
     jsc_error error;
@@ -43,7 +37,7 @@ static int attribute(const struct arguments *args, const struct answering *who, 
     }
     for (int i = 0; prompt.tokens != NULL && i < prompt.tokens->n_warnings; i++)
         log_line(NULL, 0, prompt.tokens->warnings[i]);
-    if (status == EXIT_DONE) {
+    if (status == EXIT_DONE && jsc_group_rank(who->group) == 0) { /* all ranks have the result, one writes it */
         progress_clear();
         status = report_out(args, &(jsc_report_input){1, (const jsc_attribution *const *)&a, NULL}, format, options);
         (void)snprintf(line, sizeof line, "hash of the scores: %016" PRIx64, hash_scores(a));
@@ -66,11 +60,10 @@ int cmd_attribute(const struct arguments *args)
     if (format != NULL && report_options_parse(args, &report) && open_options_parse(args, &options))
         status = wanted_parse(args, &wanted);
     if (status == EXIT_DONE)
-        status = devices_many(&options) ? group_open(args, &options, &who.group) : model_open(args, &options, &who.model);
+        status = answering_open(args, &options, &who);
     if (status == EXIT_DONE)
         status = attribute(args, &who, &wanted, format, &report);
-    jsc_group_close(who.group);
-    jsc_model_close(who.model);
+    answering_close(&who);
     wanted_free(&wanted);
     return status;
 }

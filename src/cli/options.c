@@ -52,12 +52,15 @@ static const struct poptOption method_table[] = {
 
 static const struct poptOption machine_table[] = {
     VALUE("device", OPT_DEVICE,
-          "auto (default), cpu, cuda, cuda:N; attribute also cuda:0+1: blocks on several; attribute also cuda:all, cuda:0,2: several share "
-          "the work",
+          "auto (default), cpu, cuda, cuda:N, cuda:0+1 (blocks on several); attribute also cuda:all, cuda:0,2 (several share the work)",
           "DEVICE"),
     VALUE("precision", OPT_PRECISION,
           "strict (float32 throughout) or fast (bfloat16 cotangents: scores within a few per cent); default auto", "P"),
     VALUE("threads", OPT_THREADS, "default: OMP_NUM_THREADS, else all processors", "N"), POPT_TABLEEND};
+
+static const struct poptOption join_table[] = {
+    FLAG("join", OPT_JOIN, "share the work with the other processes that torchrun, srun or mpirun has started; rank 0 writes the result"),
+    POPT_TABLEEND};
 
 static const struct poptOption run_table[] = {
     VALUE("memory", OPT_MEMORY, "bytes beyond the weights, with K, M or G; default: what is free", "BYTES"),
@@ -89,10 +92,17 @@ static const struct poptOption common_table[] = {FLAG("verbose", OPT_VERBOSE, "s
                                                  {"help", 'h', POPT_ARG_NONE, NULL, OPT_HELP, "this page", NULL},
                                                  POPT_TABLEEND};
 
-const struct poptOption options_attribute[] = {
-    GROUP(text_table, "Prompt:"),     GROUP(ids_table, NULL), GROUP(target_table, "What is explained:"), GROUP(method_table, "How:"),
-    GROUP(machine_table, "Machine:"), GROUP(run_table, NULL), GROUP(any_format_table, "Output:"),        GROUP(report_table, NULL),
-    GROUP(common_table, NULL),        POPT_TABLEEND};
+const struct poptOption options_attribute[] = {GROUP(text_table, "Prompt:"),
+                                               GROUP(ids_table, NULL),
+                                               GROUP(target_table, "What is explained:"),
+                                               GROUP(method_table, "How:"),
+                                               GROUP(machine_table, "Machine:"),
+                                               GROUP(join_table, NULL),
+                                               GROUP(run_table, NULL),
+                                               GROUP(any_format_table, "Output:"),
+                                               GROUP(report_table, NULL),
+                                               GROUP(common_table, NULL),
+                                               POPT_TABLEEND};
 const struct poptOption options_plan[] = {GROUP(text_table, "Prompt:"), GROUP(ids_table, NULL),
                                           GROUP(size_table, NULL),      GROUP(target_table, "What is explained:"),
                                           GROUP(method_table, "How:"),  GROUP(machine_table, "Machine:"),
