@@ -101,6 +101,8 @@ static int check_usage(const struct arguments *args, const char *format)
         return fail(EXIT_USAGE, "render: standard input (-) can be read once, it is given %zu times", inputs);
     if (args->value[OPT_DIFFERENCE] != NULL && strcmp(format, "json") == 0)
         return fail(EXIT_USAGE, "--difference is no format of json: it lists both results");
+    if (args->value[OPT_DIFFERENCE] != NULL && args->value[OPT_SERIES] != NULL)
+        return fail(EXIT_USAGE, "--difference and --series do not go together");
     return EXIT_DONE;
 }
 

@@ -155,6 +155,7 @@ class Render(Case):
         self.bad(2, "render", semantic, "--id", says="needs a value")
         self.bad(2, "render", semantic, "--id", "a", "--id", "b", says="twice")
         self.bad(2, "render", "-", "-", says="standard input")
+        self.bad(2, "render", semantic, semantic, "--difference", "--series", says=["--difference", "--series"])
         self.bad(2, "attribute", TINY, "--ids", "1", "--label", "a", says="--label")
         self.bad(2, "attribute", TINY, TINY, "--ids", "1", says="one MODEL")
 

@@ -16,6 +16,22 @@ static int gather(void *user, const char *bytes, size_t n)
     return 0;
 }
 
+/* Beside itself, and minus itself; as a series, if the tokens are numbers. */
+static void show_twice(const jsc_attribution *a, const char *format)
+{
+    const jsc_attribution *const two[] = {a, a};
+    for (int i = 0; i < 3; i++) {
+        struct strbuf out = {0};
+        jsc_error error = {0};
+        jsc_report_options options = JSC_REPORT_OPTIONS_INIT;
+        options.colour = JSC_COLOUR_256, options.difference = i == 1, options.series = i == 2;
+        const jsc_status status = jsc_report_write_several(&(jsc_report_input){2, two, NULL}, format, &options, gather, &out, &error);
+        must(status == JSC_OK || (i == 2 && status == JSC_E_ARGUMENT));
+        must(!out.failed && utf8_check(out.text, out.n) == out.n);
+        strbuf_free(&out);
+    }
+}
+
 static void show(const jsc_attribution *a)
 {
     for (size_t i = 0; jsc_format_name(i) != NULL; i++) {
@@ -33,6 +49,7 @@ static void show(const jsc_attribution *a)
             jsc_attribution_free(back);
         }
         strbuf_free(&out);
+        show_twice(a, jsc_format_name(i));
     }
 }
 
