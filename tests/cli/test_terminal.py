@@ -8,6 +8,7 @@ import select
 import signal
 import struct
 import subprocess
+import tempfile
 import termios
 import time
 
@@ -112,6 +113,30 @@ class Width(Case):
         self.assertEqual(self.widest(on_terminal(*PROMPT, columns=60, env=environment(COLUMNS="200"))[1]), narrow)
         self.assertEqual(self.widest(self.good(*PROMPT, env=environment(COLUMNS="60")).decode()), narrow)
         self.assertLessEqual(self.widest(self.good(*PROMPT).decode()), 80)
+
+
+class Several(Case):
+    """Saved results beside each other, and their difference."""
+
+    def test_colour_and_width(self):
+        with tempfile.TemporaryDirectory() as folder:
+            one, two = os.path.join(folder, "1.json"), os.path.join(folder, "2.json")
+            self.good(*PROMPT, "-o", one)
+            self.good(*PROMPT, "--target-id", "4", "-o", two)
+            for columns in (50, 80, 120):
+                for variables, blue, orange in (({"TERM": "linux"}, "\x1b\\[44;97m", "\x1b\\[(1?03|43);30m"),
+                                                ({}, "\x1b\\[48;5;1[78];", "\x1b\\[48;5;(230|223|216|209|208|166|130|94);"),
+                                                ({"COLORTERM": "truecolor"}, "\x1b\\[48;2;8;48;107;", "\x1b\\[48;2;2[0-9]{2};1?[0-9]{2};"),
+                                                ({"NO_COLOR": "1"}, "\\+", "-")):
+                    status, text, _ = on_terminal("render", one, two, "--difference", columns=columns, env=environment(**variables))
+                    self.assertEqual(status, 0, text)
+                    prompt = text[text.index("first minus second"):text.index("largest")]
+                    shown = prompt[prompt.index("\n"):]
+                    self.assertRegex(shown, blue)
+                    self.assertRegex(shown, orange)
+                    self.assertEqual("NO_COLOR" in variables, "\x1b" not in text)
+                    tables = re.sub("\x1b\\[[0-9;]*m", "", text[text.index("largest"):]).split("\n")
+                    self.assertLessEqual(max(map(len, tables)), columns)
 
 
 class Progress(Case):
