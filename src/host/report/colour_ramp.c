@@ -93,3 +93,10 @@ const char *ramp_mark(bool ascii, double share)
     static const char *const unicode[5] = {"·", "░", "▒", "▓", "█"};
     return (ascii ? plain : unicode)[fifth(share)];
 }
+
+const char *ramp_side(jsc_colour colour, int sign)
+{
+    if (colour == JSC_COLOUR_NONE)
+        return sign < 0 ? "-" : "+";
+    return sign > 0 ? "blue" : colour == JSC_COLOUR_16 ? "yellow" : "orange";
+}

@@ -87,6 +87,8 @@ size_t piece_xml(const char *text, size_t n, struct piece *out);
 void ramp_open(jsc_colour colour, double share, char out[48]);
 /* The same on a diverging scale, share in -1..1: blue is positive, orange negative. */
 void ramp_open_diverging(jsc_colour colour, double share, char out[48]);
+/* What a reader calls the half of that scale: "blue", "orange", or the sign where there are no colours. */
+const char *ramp_side(jsc_colour colour, int sign);
 /* One of five marks of rising weight. */
 const char *ramp_mark(bool ascii, double share);
 /* score / largest in 0..1, whatever they are. */

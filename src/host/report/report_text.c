@@ -72,7 +72,7 @@ void text_bar(const struct text_report *r, double share, int cells)
     static const char *const eighths[8] = {" ", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
     const int parts = (int)lrint(ramp_share(share, 1.0) * cells * 8.0);
     int used = 0;
-    sink_puts(r->sink, text_sgr(r, "\033[34m"));
+    sink_puts(r->sink, text_sgr(r, "\033[94m"));
     for (; used < parts / 8; used++)
         sink_puts(r->sink, r->ascii ? "#" : "█");
     if (used < cells && !r->ascii && parts % 8 > 0) {
@@ -259,8 +259,8 @@ static void put_signed(const struct text_report *r, size_t line)
     const jsc_attribution *a = r->a;
     if (a->signed_scores == NULL)
         return;
-    sink_printf(r->sink, "\n%ssigned scores%s: %s is for the target, %s against it\n", BOLD(r), PLAIN(r),
-                r->colour == JSC_COLOUR_NONE ? "+" : "blue", r->colour == JSC_COLOUR_NONE ? "-" : "orange");
+    sink_printf(r->sink, "\n%ssigned scores%s: %s is for the target, %s against it\n", BOLD(r), PLAIN(r), ramp_side(r->colour, 1),
+                ramp_side(r->colour, -1));
     text_prompt_diverging(r, a->signed_scores + line * a->n_tokens, a->position, &line);
 }
 

@@ -167,9 +167,8 @@ static void put_minus(const struct text_report *r, const struct minus *m)
 {
     const jsc_attribution *a = r->a;
     const int name = text_name_width(r);
-    const bool colour = r->colour != JSC_COLOUR_NONE;
     sink_printf(r->sink, "\n%sfirst minus second%s: %s where the first is stronger, %s where the second\n", BOLD(r), PLAIN(r),
-                colour ? "blue" : "+", colour ? "orange" : "-");
+                ramp_side(r->colour, 1), ramp_side(r->colour, -1));
     if (m->shares)
         sink_puts(r->sink, "in percent of each total: the scores themselves are in unlike units\n");
     text_prompt_diverging(r, m->values, m->last, NULL);
