@@ -13,7 +13,8 @@
 static const char translation[] = "22243,42,442,488,303,23,1207,299,707,20434,3285,544,387,675,40227,30,2321,42,1046,946,357,12469,697";
 
 static const char help[] =
-    "usage: bench [--ops] [--all] [--attribute] [--mlp-forms] [--quick | --tokens N...] [--only NAME] [--model FILE] [--ids A,B,...]\n"
+    "usage: bench [--ops] [--all] [--attribute] [--mlp-forms] [--scaling] [--quick | --tokens N...] [--only NAME] [--model FILE] [--ids "
+    "A,B,...]\n"
     "             [--device NAME] [--precision NAME] [--threads N] [--memory BYTES] [--seconds S] [--json]\n"
     "\n"
     "Prints times against limits that the same run measures; docs/benchmarks.md says what the columns mean. Without a section: --ops and\n"
@@ -23,6 +24,8 @@ static const char help[] =
     "  --all             also the small shapes of that table\n"
     "  --attribute       whole models: load, forward, VJP, scopes, memory, growth with tokens and right-hand sides\n"
     "  --mlp-forms       the three forms of the MLP's VJP, where they cross, constants for the plan's cost model\n"
+    "  --scaling         several devices: computed for published sizes (prompts of 64 and 512 tokens), and measured with those that are "
+    "there\n"
     "  --quick           prompts of 23 tokens only, about a minute\n"
     "  --tokens N        prompts of N tokens instead of 23, 128 and 512; may be repeated\n"
     "  --only NAME       only rows with NAME in the operation or the case\n"
@@ -108,15 +111,34 @@ static jsc_precision take_precision(const char *name)
 
 struct sections {
     const char *device;
-    bool ops, all, attribute, mlp_forms, quick;
+    bool ops, all, attribute, mlp_forms, scaling, quick;
 };
 
-enum { OPS = 256, ALL, ATTRIBUTE, MLP_FORMS, QUICK, TOKENS, ONLY, MODEL, IDS, DEVICE, PRECISION, THREADS, MEMORY, SECONDS, JSON, HELP };
+enum {
+    OPS = 256,
+    ALL,
+    ATTRIBUTE,
+    MLP_FORMS,
+    SCALING,
+    QUICK,
+    TOKENS,
+    ONLY,
+    MODEL,
+    IDS,
+    DEVICE,
+    PRECISION,
+    THREADS,
+    MEMORY,
+    SECONDS,
+    JSON,
+    HELP
+};
 static const struct option options[] = {
     {"ops", no_argument, NULL, OPS},
     {"all", no_argument, NULL, ALL},
     {"attribute", no_argument, NULL, ATTRIBUTE},
     {"mlp-forms", no_argument, NULL, MLP_FORMS},
+    {"scaling", no_argument, NULL, SCALING},
     {"quick", no_argument, NULL, QUICK},
     {"tokens", required_argument, NULL, TOKENS},
     {"only", required_argument, NULL, ONLY},
@@ -148,11 +170,15 @@ static void take_option(int c, struct bench *bench, struct sections *s)
     case MLP_FORMS:
         s->mlp_forms = true;
         break;
+    case SCALING:
+        s->scaling = true;
+        break;
     case QUICK:
         s->quick = true;
         break;
     case TOKENS:
         add_tokens(bench, positive(optarg, "tokens"));
+        bench->tokens_given = true;
         break;
     case ONLY:
         bench->only = optarg;
@@ -206,7 +232,7 @@ int main(int argc, char **argv)
         take_ids(&bench, translation);
     if (bench.n_tokens == 0) {
         add_tokens(&bench, bench.n_ids);
-        if (!s.quick)
+        if (!s.quick && (s.ops || s.attribute || s.mlp_forms || !s.scaling)) /* scaling measures long calls */
             add_tokens(&bench, 128), add_tokens(&bench, 512);
     }
     bench.device = s.device;
@@ -215,13 +241,17 @@ int main(int argc, char **argv)
     bench_ok(backend_find(s.device, &bench.ops, &bench.index, NULL, &error), &error, "--device");
     const double begin = clock_seconds();
     limits_measure(&bench);
-    const bool every = !s.ops && !s.attribute && !s.mlp_forms;
+    const bool every = !s.ops && !s.attribute && !s.mlp_forms && !s.scaling;
     if (s.ops || every)
         bench_ops(&bench, s.all);
     if (s.attribute || every)
         bench_attribute(&bench);
     if (s.mlp_forms)
         bench_mlp_forms(&bench);
+    if (s.scaling) {
+        scaling_computed(&bench);
+        scaling_measured(&bench);
+    }
     if (clock_seconds() - begin > QUIET_SECONDS)
         limits_measure(&bench); /* shows whether the machine stayed as it was */
     mem_free(bench.ids);

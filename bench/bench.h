@@ -26,6 +26,7 @@ struct bench {
     double seconds;            /* spent on one row at least */
     bool json;
     int tokens[BENCH_TOKENS_MOST], n_tokens; /* prompt lengths */
+    bool tokens_given;                       /* by --tokens */
     int32_t *ids;                            /* the prompt that they repeat */
     int n_ids;
     struct limits limits;
@@ -155,6 +156,15 @@ void bench_mlp_forms(const struct bench *bench);
 
 /* The same for attention's pull-back; rate: FLOPs a second of a large product. */
 void attention_costs(const struct whole *w, double rate);
+
+/* Several devices (docs/several-gpus.md): what plans say of published sizes and of the model, if one was named; and what is measured with
+ * the devices that are there. */
+void scaling_computed(const struct bench *bench);
+void scaling_measured(const struct bench *bench);
+
+/* paper.c: a device that is not there, for plans of models without weights. */
+#define PAPER_DEVICE "paper"
+#define PAPER_BYTES  80000000000U
 
 /* x and y of  1 = x a + y b  over points (a, b), least squares: costs are fitted to relative errors. */
 struct pair_fit {

@@ -50,14 +50,20 @@ void sparse_write(struct sparse_checkpoint *c, const char *folder, const char *t
     *c = (struct sparse_checkpoint){NULL, 0};
 }
 
-static void add_block(struct sparse_checkpoint *c, uint64_t layer, uint64_t d, uint64_t f)
+static uint64_t kv_heads(const struct sparse_sizes *z)
 {
+    return z->kv_heads > 0 ? z->kv_heads : z->heads;
+}
+
+static void add_block(struct sparse_checkpoint *c, uint64_t layer, const struct sparse_sizes *z)
+{
+    const uint64_t d = z->d, f = z->f, kv = d / z->heads * kv_heads(z);
     const struct {
         const char *name;
         uint64_t rows, columns;
-    } tensors[] = {{"input_layernorm", d, 0},  {"self_attn.q_proj", d, d}, {"self_attn.k_proj", d, d},
-                   {"self_attn.v_proj", d, d}, {"self_attn.o_proj", d, d}, {"post_attention_layernorm", d, 0},
-                   {"mlp.gate_proj", f, d},    {"mlp.up_proj", f, d},      {"mlp.down_proj", d, f}};
+    } tensors[] = {{"input_layernorm", d, 0},   {"self_attn.q_proj", d, d}, {"self_attn.k_proj", kv, d},
+                   {"self_attn.v_proj", kv, d}, {"self_attn.o_proj", d, d}, {"post_attention_layernorm", d, 0},
+                   {"mlp.gate_proj", f, d},     {"mlp.up_proj", f, d},      {"mlp.down_proj", d, f}};
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
         char name[128];
         snprintf(name, sizeof name, "model.layers.%lu.%s.weight", (unsigned long)layer, tensors[i].name);
@@ -69,20 +75,20 @@ void sparse_llama(const char *folder, const struct sparse_sizes *z)
 {
     char path[512];
     struct sparse_checkpoint c = {NULL, 0};
-    json_t *config = json_pack("{s:[s],s:s,s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:f,s:s}", "architectures", "LlamaForCausalLM", "model_type",
+    json_t *config = json_pack("{s:[s],s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:f,s:s}", "architectures", "LlamaForCausalLM", "model_type",
                                "llama", "hidden_size", (json_int_t)z->d, "intermediate_size", (json_int_t)z->f, "num_hidden_layers",
-                               (json_int_t)z->layers, "num_attention_heads", (json_int_t)z->heads, "vocab_size", (json_int_t)z->vocabulary,
-                               "tie_word_embeddings", 1, "max_position_embeddings", (json_int_t)2048, "rms_norm_eps", 1e-5, "hidden_act",
-                               "silu");
+                               (json_int_t)z->layers, "num_attention_heads", (json_int_t)z->heads, "num_key_value_heads",
+                               (json_int_t)kv_heads(z), "vocab_size", (json_int_t)z->vocabulary, "tie_word_embeddings", !z->own_head,
+                               "max_position_embeddings", (json_int_t)2048, "rms_norm_eps", 1e-5, "hidden_act", "silu");
     const uint64_t embedding[2] = {z->vocabulary, z->d};
     snprintf(path, sizeof path, "%s/config.json", folder);
     need(config != NULL && json_dump_file(config, path, 0) == 0, path);
     json_decref(config);
     sparse_add(&c, "model.embed_tokens.weight", "BF16", 2, embedding);
-    if (z->stored_twice)
+    if (z->stored_twice || z->own_head)
         sparse_add(&c, "lm_head.weight", "BF16", 2, embedding);
     for (uint64_t l = 0; l < z->layers; l++)
-        add_block(&c, l, z->d, z->f);
+        add_block(&c, l, z);
     sparse_add(&c, "model.norm.weight", "BF16", 1, &z->d);
     sparse_write(&c, folder, z->stored_twice ? "lm_head.weight" : NULL);
 }

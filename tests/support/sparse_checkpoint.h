@@ -15,11 +15,12 @@ uint64_t sparse_add(struct sparse_checkpoint *c, const char *name, const char *d
 /* folder/model.safetensors. The first tensor's first element is not 0, so that it differs from other tensors of its shape, unless `twin` (NULL:
  * none) is the name of one that gets the same. Frees what c holds. Aborts on failure: the tests cannot go on. */
 void sparse_write(struct sparse_checkpoint *c, const char *folder, const char *twin);
-/* A llama of these sizes in BF16, with as many kv heads as heads and a head that is the embedding, in the file a second time if stored_twice:
- * config.json and model.safetensors. */
+/* A llama of these sizes in BF16, with a head that is the embedding (in the file a second time if stored_twice) or its own: config.json and
+ * model.safetensors. */
 struct sparse_sizes {
     uint64_t layers, d, f, heads, vocabulary;
-    bool stored_twice;
+    bool stored_twice, own_head;
+    uint64_t kv_heads; /* 0: as many as heads */
 };
 void sparse_llama(const char *folder, const struct sparse_sizes *sizes);
 

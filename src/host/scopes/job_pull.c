@@ -99,11 +99,10 @@ done:
 static jsc_status pull_alone(struct job *job, struct sides *s, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    const int chunks = (s->n + job->plan.chunk - 1) / job->plan.chunk;
     struct flight flight = {.job = job, .sides = s};
     struct pipeline pipeline = {.fill = fill_chunk, .done = take_chunk, .user = &flight};
 
-    s->chunk = (s->n + chunks - 1) / chunks;
+    s->chunk = job_share(s->n, 1, job->plan.chunk);
     pipeline.n = (s->n + s->chunk - 1) / s->chunk;
     TRY(make_buffers(job, s, error));
     TRY(pipeline_run(job->trace, &pipeline, error));
@@ -140,10 +139,10 @@ done:
 static jsc_status pull_shared(struct job *job, struct sides *s, jsc_error *error)
 {
     jsc_status status = JSC_OK;
-    const int ranks = job->comm->size, most = ranks * job->plan.chunk, rounds = (s->n + most - 1) / most;
+    const int ranks = job->comm->size;
     double *mine = NULL, *my_grads = NULL;
 
-    s->chunk = (s->n + rounds * ranks - 1) / (rounds * ranks);
+    s->chunk = job_share(s->n, ranks, job->plan.chunk);
     TRY(make_buffers(job, s, error));
     TRY(mem_new(&mine, s->sums_n, error));
     if (s->wants_grads)

@@ -49,6 +49,13 @@ void job_close(struct job *job);
 jsc_status job_head(struct job *job, int row, jsc_error *error);
 /* Chunks whose sums are in memory at a time: of each rank, or in each stage. */
 int job_parts(const struct job *job);
+/* Right-hand sides of one chunk when n are pulled back by ranks that take a chunk each in turn: in as few turns as chunks of at most `most`
+ * allow, all alike. */
+static inline int job_share(int n, int ranks, int most)
+{
+    const int turns = (n + ranks * most - 1) / (ranks * most);
+    return (n + turns * ranks - 1) / (turns * ranks);
+}
 /* Pulls n cotangents [n][d] back in chunks of the plan; targets at pos[n], or all at p if pos is NULL. With several ranks each pulls its
  * part of them and all see all sums, in the same order as one rank alone. */
 jsc_status job_pull(struct job *job, int n, const double *cotangents, const int32_t *pos, pull_sink sink, void *user, jsc_error *error);
