@@ -18,6 +18,7 @@ import sys
 
 FILE_LINES, FUNCTION_LINES = 600, 100
 SOURCE = (".c", ".h", ".cu", ".cuh", ".cpp")
+PAGE = (".js", ".css")  # of the HTML report: names, sizes and first lines only
 MAY_HOLD_ASM = ("ptx.cuh", "simt_fiber.cpp")
 FOLDERS = ("src", "include", "examples", "bench", "tests", "tools")
 LIBRARY = ("src/host/", "src/kernels/")
@@ -52,7 +53,7 @@ class Checker:
     def __init__(self, root):
         self.root, self.found = root, []
         self.layers, self.external = read_layers(os.path.join(root, "tools", "layers.txt"))
-        self.files = {}  # path -> text
+        self.files, self.pages = {}, {}  # path -> text
         self.home = {}   # name -> path of the first file of that name
 
     def say(self, path, line, text):
@@ -64,14 +65,14 @@ class Checker:
                 subfolders[:] = sorted(s for s in subfolders if s != "__pycache__" and not (top == "tests" and s in ("golden", "corpus")))
                 for name in sorted(names):
                     path = os.path.relpath(os.path.join(folder, name), self.root)
-                    if not name.endswith(SOURCE + (".py", ".sh")):
+                    if not name.endswith(SOURCE + PAGE + (".py", ".sh")):
                         continue
                     if name in self.home:
                         self.say(path, 1, f"a second file called {name}, beside {self.home[name]}: names are unique in the tree")
                     self.home.setdefault(name, path)
-                    if name.endswith(SOURCE):
+                    if name.endswith(SOURCE + PAGE):
                         with open(os.path.join(folder, name), encoding="utf-8") as f:
-                            self.files[path] = f.read()
+                            (self.files if name.endswith(SOURCE) else self.pages)[path] = f.read()
 
     def rule_of(self, path):
         """The most specific folder of layers.txt that holds path."""
@@ -141,6 +142,9 @@ class Checker:
             self.check_includes(path, text)
             self.check_words(path, text, code)
             self.check_sizes(path, text, code)
+            self.check_first_line(path, text)
+        for path, text in sorted(self.pages.items()):
+            self.check_sizes(path, text, "")
             self.check_first_line(path, text)
         return sorted(self.found)
 

@@ -43,8 +43,11 @@ function visible(token) {
   if (token.text === undefined || token.text === '') return `⟨${token.id}⟩`;
   const text = token.bytes === undefined ? token.text : token.text.replace(/<0x([0-9A-F]{2})>/g, '\\x$1');
   const marks = { ' ': '␣', '\n': '↵', '\t': '⇥' };
-  return text.replace(/[ \n\t]/g, (c) => marks[c]).replace(/[\p{Cc}\p{Cf}\p{Cn}\p{Cs}\p{Zl}\p{Zp}]/gu, (c) =>
-    /[\u200c\u200d]/.test(c) ? c : `<U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}>`);
+  return text.replace(/[ \n\t]/g, (c) => marks[c]).replace(/[\p{Cc}\p{Cf}\p{Cn}\p{Cs}\p{Zl}\p{Zp}]/gu, (c) => {
+    const point = c.codePointAt(0);
+    return point === 0x200c || point === 0x200d ? c : point < 0x20 || point === 0x7f ? `\\x${point.toString(16).padStart(2, '0')}`
+      : `<U+${point.toString(16).toUpperCase().padStart(4, '0')}>`;
+  });
 }
 
 function isSpecial(token, t) {
@@ -65,7 +68,7 @@ function groupsOf(tokens, mode) {
       const before = tokens[t - 1].text || '', text = tokens[t].text || '';
       const begins = mode === 'token' || (mode === 'line' ? before.includes('\n')
         : /\s$/.test(before) || /^\s/.test(text) || isSpecial(tokens[t - 1], t - 1) || isSpecial(tokens[t], t) || (alone.test(before) && alone.test(text)));
-      first[t] = begins && !tokens[t].linked ? t : first[t - 1];
+      first[t] = begins && (mode === 'token' || !tokens[t].linked) ? t : first[t - 1];
     }
     groupCache.set(key, first);
   }
