@@ -201,7 +201,7 @@
     if (!views.has('series')) return;
     open('series');
     const svg = $('#view-series svg');
-    check('a bar for every number', svg.querySelectorAll('rect').length >= data.series[0].length && svg.querySelectorAll('path').length === 2);
+    check('a bar for every number and the target', svg.querySelectorAll('rect').length === data.series[0].length + 1 && svg.querySelectorAll('path').length === 2);
     open('text');
   };
 

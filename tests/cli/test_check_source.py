@@ -27,6 +27,7 @@ FAULTS = [  # path, text after the first line, what the message must hold
     ("src/host/files/mem.c", "", "a second file called mem.c"),
     ("src/host/base/a.c", "\n" * 600, "lines, at most 600"),
     ("src/host/base/a.c", "void f(void)\n{\n" + "    g();\n" * 100 + "}\n", ":3: function of 102 lines"),
+    ("src/host/report/a.js", "\n" * 600, "lines, at most 600"),
     ("src/elsewhere/a.c", "", "its folder is not in"),
 ]
 FINE = [

@@ -70,7 +70,7 @@ function drawMatrixRow(block, map, p, of) {
   }
   const line = matrixLine(map, p), { values } = ranked(line);
   markSpaces(box.spans);
-  const scale = colourTokens(box.spans, line, values, (t) => (t > 0 && t !== p + 1 ? ' leads' : ''));
+  const scale = colourTokens(box.spans, line, values, (t) => (t > 0 ? ' pick' : ''));
   block.querySelector('.row-note').textContent = `Row ${p} explains the prediction after ${visible(of.tokens[p])}; ${scale.note}${groupNote(line)}. ${poolNote(map)}`;
 }
 

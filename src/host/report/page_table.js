@@ -97,7 +97,7 @@ function drawSeries() {
   };
   const counted = numbers.map((n, i) => ({ ...n, i, score: score(line.plus, n) - (line.minus ? score(line.minus, n) : 0), out: state.skip && isSpecial(line.tokens[n.t], n.t) }));
   section.append(make('p', { class: 'note' }, `Bars: scores (left axis); line: the numbers that the tokens spell (right axis). A number of several tokens `
-    + `has ${line.adds ? 'the sum of their scores' : 'the root of the sum of their squared scores'}. Red bar: the explained position. `, ...rowTitle(line)),
+    + `has ${line.adds ? 'the sum of their scores' : 'the root of the sum of their squared scores'}. Red bar: the target. `, ...rowTitle(line)),
     seriesFigure(counted, line));
 }
 
@@ -106,14 +106,15 @@ function seriesFigure(numbers, line) {
   const ends = (values) => [Math.min(...values), Math.max(...values)];
   const sizes = numbers.filter((n) => !n.out && Number.isFinite(n.score)).map((n) => n.score);
   const [low, high] = ends([0, ...sizes]), [least, most] = ends(numbers.map((n) => n.value));
-  const x = (i) => left + width * (i + 0.5) / numbers.length, bar = Math.max(0.5, 0.8 * width / numbers.length);
+  const inside = numbers.findIndex((n) => n.end > line.position + 1), target = inside < 0 ? numbers.length : inside; // it may come after the last
+  const slots = Math.max(numbers.length, target + 1), x = (i) => left + width * (i + 0.5) / slots, bar = Math.max(0.5, 0.8 * width / slots);
   const y = (v) => top + height * (1 - (Math.min(high, Math.max(low, v)) - low) / (high - low || 1));
   const yValue = (v) => top + height * (1 - (v - least) / (most - least || 1));
-  const style = getComputedStyle(root), ink = style.color, red = getComputedStyle(root).getPropertyValue('--red');
+  const ink = getComputedStyle(root).color;
   const colours = rampColours(line.diverges ? 'd' : 'b'), blue = colours[line.diverges ? 56 : 44].back, other = colours[7].back;
   const probe = make('i', { class: 'target' });
   root.append(probe);
-  const redInk = getComputedStyle(probe).color || red;
+  const redInk = getComputedStyle(probe).color;
   probe.remove();
   const svg = make('svg', { class: 'series', viewBox: `0 0 ${W} ${H}`, role: 'img', 'aria-label': 'Scores and values over position' });
   const label = (text, at, up, anchor, fill) => make('text', { x: at, y: up, 'text-anchor': anchor, 'font-size': 12, 'font-family': 'sans-serif', fill }, text);
@@ -121,14 +122,13 @@ function seriesFigure(numbers, line) {
     const score = Number.isFinite(n.score) ? n.score : 0, from = y(0), to = y(score);
     svg.append(make('rect', { x: x(n.i) - bar / 2, width: bar, y: Math.min(from, to), height: Math.abs(from - to), fill: score < 0 ? other : blue },
       make('title', {}, `${n.value}, number ${n.i}, token ${n.t}: score ${figure(n.score, 5)}`)));
-    if (n.t <= line.position + 1 && line.position + 1 < n.end + 1)
-      svg.append(make('rect', { x: x(n.i) + bar / 2, width: Math.max(1.5, bar / 4), y: top, height, fill: redInk }, make('title', {}, 'explained position')));
   }
+  svg.append(make('rect', { x: x(target) - bar / 2, width: Math.max(1.5, bar), y: top, height, fill: redInk, 'fill-opacity': 0.35 }, make('title', {}, 'target')));
   svg.append(make('path', { d: numbers.map((n, i) => `${i === 0 ? 'M' : 'L'}${x(i).toFixed(2)} ${yValue(n.value).toFixed(2)}`).join(''), fill: 'none', stroke: redInk, 'stroke-width': 1.5 }),
     make('path', { d: `M${left} ${top}V${H - bottom}H${W - right}V${top}`, fill: 'none', stroke: ink, 'stroke-width': 1 }),
     label(figure(high, 3), left - 6, top + 10, 'end', ink), label(figure(low, 3), left - 6, H - bottom, 'end', ink),
     label(figure(most), W - right + 6, top + 10, 'start', redInk), label(figure(least), W - right + 6, H - bottom, 'start', redInk),
-    label('0', left, H - bottom + 18, 'middle', ink), label(String(numbers.length - 1), W - right, H - bottom + 18, 'middle', ink),
+    label('0', x(0), H - bottom + 18, 'middle', ink), label(String(numbers.length - 1), x(numbers.length - 1), H - bottom + 18, 'middle', ink),
     label('number in the series', left + width / 2, H - bottom + 28, 'middle', ink), label('score', 8, top + height / 2, 'start', ink), label('value', W - 8, top + height / 2, 'end', redInk));
   return svg;
 }
