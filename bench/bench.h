@@ -157,8 +157,8 @@ void bench_mlp_forms(const struct bench *bench);
 /* The same for attention's pull-back; rate: FLOPs a second of a large product. */
 void attention_costs(const struct whole *w, double rate);
 
-/* Several devices (docs/several-gpus.md): what plans say of published sizes and of the model, if one was named; and what is measured with
- * the devices that are there. */
+/* Several devices (docs/several-gpus.md): what plans say of the model, or of published sizes where none was named; and what is measured
+ * with the devices that are there. */
 void scaling_computed(const struct bench *bench);
 void scaling_measured(const struct bench *bench);
 

@@ -229,10 +229,10 @@ static void print_head(const struct bench *bench, const struct rates *rates, boo
            rates->gbytes * 1e-3, rates->of);
     if (staged)
         printf("%-14s %-16s %6s %3s %6s %9s %9s %12s %7s %9s %9s | %9s %8s %5s | %9s %8s\n", "model", "scope", "tokens", "n", "blocks",
-               "weight GB", "beyond GB", "chunks", "bubble", "MB/chunk", "MB in all", "NVLink s", "speed-up", "each", "PCIe s", "speed-up");
+               "weight GB", "beyond GB", "chunks", "bubble", "MB/chunk", "MB in all", "NVLink s", "speed-up", "eff.", "PCIe s", "speed-up");
     else
         printf("%-14s %-16s %6s %3s %5s %12s %7s %9s %9s %9s %9s | %9s %8s %5s | %9s %8s\n", "model", "scope", "tokens", "n", "sides",
-               "chunks", "form", "fw TFLOP", "bw TFLOP", "MB in", "device GB", "NVLink s", "speed-up", "each", "PCIe s", "speed-up");
+               "chunks", "form", "fw TFLOP", "bw TFLOP", "MB in", "device GB", "NVLink s", "speed-up", "eff.", "PCIe s", "speed-up");
 }
 
 static void print_line(const struct bench *bench, const struct line *line)
@@ -254,7 +254,7 @@ static void print_line(const struct bench *bench, const struct line *line)
                       line->backward_flops * 1e-12, line->passed * 1e-6, (line->weights + line->beyond) * 1e-9);
     for (int l = 0; l < N_LINKS; l++) {
         const double faster = line->alone / line->seconds[l];
-        strbuf_printf(&s, " | %9.4f %8.2f", line->seconds[l], faster);
+        strbuf_printf(&s, " | %9.4g %8.2f", line->seconds[l], faster);
         if (l == 0)
             strbuf_printf(&s, " %4.0f%%", 100.0 * faster * line->alone_devices / line->devices);
     }
@@ -312,19 +312,28 @@ static void print_factor(const struct bench *bench, const struct paper_models *m
                2.0 / 3.0 * (double)model->d * model->d * model->d * 1e-9);
 }
 
+static bool wanted(const struct bench *bench, const char *model, const char *scope, bool staged)
+{
+    return bench_wants(bench, model, scope) || bench_wants(bench, staged ? "stages" : "replicas", "");
+}
+
 static void tables(const struct bench *bench, const struct rates *rates, const struct paper_models *models, size_t n, bool staged)
 {
     static const int usual[] = {64, 512};
     const int *tokens = bench->tokens_given ? bench->tokens : usual, n_tokens = bench->tokens_given ? bench->n_tokens : 2;
-    print_head(bench, rates, staged);
-    for (size_t i = 0; i < n; i++) {
-        for (size_t s = 0; s < sizeof scopes_pulled / sizeof *scopes_pulled; s++)
+    bool begun = false;
+    for (size_t i = 0; i < n; i++)
+        for (size_t s = 0; s < sizeof scopes_pulled / sizeof *scopes_pulled; s++) {
+            if (!wanted(bench, models[i].name, scopes_pulled[s].name, staged))
+                continue;
+            if (!begun)
+                print_head(bench, rates, staged);
+            begun = true;
             for (int t = 0; t < n_tokens; t++)
-                if (bench_wants(bench, models[i].name, scopes_pulled[s].name))
-                    one_scope(bench, rates, &models[i], &scopes_pulled[s], tokens[t], staged);
-        if (bench_wants(bench, models[i].name, scopes_pulled[0].name))
-            print_factor(bench, &models[i]);
-    }
+                one_scope(bench, rates, &models[i], &scopes_pulled[s], tokens[t], staged);
+            if (scopes_pulled[s].sides[0] == 0)
+                print_factor(bench, &models[i]);
+        }
 }
 
 /* Opens the model of a folder or file over every number of devices. */
@@ -359,12 +368,12 @@ static void open_shape(struct paper_models *m, const struct shape *shape)
 void scaling_computed(const struct bench *bench)
 {
     enum { N_SHAPES = sizeof shapes / sizeof *shapes };
-    static struct paper_models models[N_SHAPES + 1];
+    static struct paper_models models[N_SHAPES];
     const bool card = strncmp(bench->ops->name, "cuda", 4) == 0 && bench->precision == JSC_PRECISION_FAST;
     const struct rates rates = card ? (struct rates){bench->limits.gflops_vjp, bench->limits.gbytes, "measured in this run"}
                                     : (struct rates){650e3, 2900.0, "assumed of an H100"};
     size_t n = 0;
-    for (; n < N_SHAPES; n++)
+    for (; bench->model == NULL && n < N_SHAPES; n++)
         open_shape(&models[n], &shapes[n]);
     if (bench->model != NULL) {
         const char *slash = strrchr(bench->model, '/');

@@ -66,12 +66,16 @@ static void device_name(const struct team *t, int i, char *name, size_t capacity
         (void)snprintf(name, capacity, "%s", t->bench->ops->name);
 }
 
-static void open_on(struct team *t, const char *device)
+/* false: the model is too large for it. */
+static bool open_on(struct team *t, const char *device)
 {
     jsc_error error;
     t->options.device = device;
-    bench_ok(jsc_model_open(t->path, &t->options, &t->models[t->n_models], &error), &error, device);
-    t->n_models++;
+    const jsc_status status = jsc_model_open(t->path, &t->options, &t->models[t->n_models], &error);
+    if (status != JSC_E_MEMORY)
+        bench_ok(status, &error, device);
+    t->n_models += status == JSC_OK;
+    return status == JSC_OK;
 }
 
 static void close_team(struct team *t)
@@ -83,19 +87,21 @@ static void close_team(struct team *t)
 }
 
 /* n replicas as a group; one is a model alone. */
-static void open_replicas(struct team *t, int n)
+static bool open_replicas(struct team *t, int n)
 {
     char name[16];
     jsc_error error;
     for (int i = 0; i < n; i++) {
         device_name(t, i, name, sizeof name);
-        open_on(t, name);
+        if (!open_on(t, name))
+            return false;
     }
     if (n > 1)
         bench_ok(jsc_group_make((const jsc_model *const *)t->models, n, &t->group, &error), &error, "group");
+    return true;
 }
 
-static void open_stages(struct team *t, int n)
+static bool open_stages(struct team *t, int n)
 {
     char names[DEVICES_MOST * 16] = "";
     for (int i = 0; i < n; i++) {
@@ -103,11 +109,12 @@ static void open_stages(struct team *t, int n)
             strcat(names, "+");
         device_name(t, i, names + strlen(names), 16);
     }
-    open_on(t, names);
+    return open_on(t, names);
 }
 
-/* Of one device, for each scope and length. */
+/* Of the fewest devices that hold the model, for each scope and length: what all else is held against. */
 struct alone {
+    int devices; /* 0: not measured yet */
     double seconds;
     double *scores;
     size_t n;
@@ -123,8 +130,9 @@ static double difference(const struct alone *alone, const jsc_attribution *a)
     return most;
 }
 
-static void keep(struct alone *alone, const jsc_attribution *a, double seconds)
+static void keep(struct alone *alone, int devices, const jsc_attribution *a, double seconds)
 {
+    alone->devices = devices;
     alone->seconds = seconds;
     alone->n = a->n_tokens;
     alone->scores = bench_memory(alone->n * sizeof *alone->scores);
@@ -159,14 +167,21 @@ static void print_measured(const struct team *t, const char *way, int n, const c
                       "\"speed_up\": %.5g, \"efficiency\": %.5g, \"difference\": %.3g}",
                       way, strncmp(t->bench->ops->name, "cuda", 4) == 0 ? "measured" : "measured on the processor", scope,
                       t->bench->precision == JSC_PRECISION_FAST ? "fast" : "strict", row->tokens, n, sides, row->times, row->best * 1e3,
-                      row->median * 1e3, faster, faster / n, off);
+                      row->median * 1e3, faster, faster * alone->devices / n, off);
     else
         strbuf_printf(&s, "%-9s %2d %-18s %6d %5d %10.3f %10.3f %8.2f %4.0f%% %12.1e", way, n, scope, row->tokens, row->times,
-                      row->best * 1e3, row->median * 1e3, faster, 100.0 * faster / n, off);
+                      row->best * 1e3, row->median * 1e3, faster, 100.0 * faster * alone->devices / n, off);
     bench_put_line(&s);
 }
 
 enum { N_SCOPES = sizeof measured_scopes / sizeof *measured_scopes };
+
+/* One device alone is measured for whatever is held against it. */
+static bool wanted(const struct bench *bench, const char *way, const char *scope)
+{
+    const bool first = strcmp(way, "alone") == 0;
+    return bench_wants(bench, way, scope) || (first && (bench_wants(bench, "replicas", "stages")));
+}
 
 static void measure_team(struct team *t, const char *way, int n, struct alone *alone)
 {
@@ -174,7 +189,7 @@ static void measure_team(struct team *t, const char *way, int n, struct alone *a
         for (int i = 0; i < t->bench->n_tokens; i++) {
             struct alone *one = &alone[s * BENCH_TOKENS_MOST + (size_t)i];
             struct row row = {.tokens = t->bench->tokens[i]};
-            if (!bench_wants(t->bench, way, measured_scopes[s].name))
+            if (!wanted(t->bench, way, measured_scopes[s].name))
                 continue;
             t->request.scope = JSC_SCOPE_FISHER;
             t->request.fisher_mode = measured_scopes[s].mode;
@@ -182,8 +197,8 @@ static void measure_team(struct team *t, const char *way, int n, struct alone *a
             t->request.n_ids = (size_t)row.tokens;
             t->request.memory_limit = t->bench->memory;
             bench_time(t->bench, ask, t, &row);
-            if (n == 1)
-                keep(one, t->last, row.best);
+            if (one->devices == 0)
+                keep(one, n, t->last, row.best);
             print_measured(t, way, n, measured_scopes[s].name, &row, one);
         }
 }
@@ -198,8 +213,11 @@ static void prepare(struct team *t, const struct bench *bench)
     bench_ok(jsc_model_find(bench->model != NULL ? bench->model : "smollm2-135m", t->path, sizeof t->path, &error), &error, "model");
     t->options.precision = bench->precision;
     t->options.threads = bench->threads > 0 || strncmp(bench->ops->name, "cuda", 4) == 0 ? bench->threads : 1;
-    open_replicas(t, 1);
+    t->options.device = "cpu", t->options.without_weights = 1;
+    bench_ok(jsc_model_open(t->path, &t->options, &t->models[0], &error), &error, t->path);
     bench_ok(jsc_model_describe(t->models[0], &info, &error), &error, "describe");
+    jsc_model_close(t->models[0]);
+    t->options.without_weights = 0;
     for (int i = 0; i < bench->n_tokens; i++)
         most = bench->tokens[i] > most ? bench->tokens[i] : most;
     t->ids = bench_memory((size_t)most * sizeof *t->ids);
@@ -207,24 +225,38 @@ static void prepare(struct team *t, const struct bench *bench)
         t->ids[i] = bench->ids[i % bench->n_ids] % info.vocab_size;
 }
 
+/* n devices in both ways. */
+static void measure(struct team *t, int n, struct alone *alone)
+{
+    if (open_replicas(t, n))
+        measure_team(t, n > 1 ? "replicas" : "alone", n, alone);
+    else if (!t->bench->json)
+        printf("%-9s %2d the model does not fit on one device\n", n > 1 ? "replicas" : "alone", n);
+    close_team(t);
+    if (n == 1)
+        return;
+    if (open_stages(t, n))
+        measure_team(t, "stages", n, alone);
+    else if (!t->bench->json)
+        printf("%-9s %2d the model does not fit\n", "stages", n);
+    close_team(t);
+}
+
 void scaling_measured(const struct bench *bench)
 {
     static struct team t;
     static struct alone alone[N_SCOPES * BENCH_TOKENS_MOST];
     const int devices = count_devices(bench);
+    bool any = false;
 
+    for (size_t s = 0; s < N_SCOPES; s++)
+        any = any || wanted(bench, "alone", measured_scopes[s].name);
+    if (!any)
+        return;
     print_head(bench, devices);
     prepare(&t, bench);
-    measure_team(&t, "alone", 1, alone);
-    close_team(&t);
-    for (int n = 2; n <= devices; n = n < devices && 2 * n > devices ? devices : 2 * n) {
-        open_replicas(&t, n);
-        measure_team(&t, "replicas", n, alone);
-        close_team(&t);
-        open_stages(&t, n);
-        measure_team(&t, "stages", n, alone);
-        close_team(&t);
-    }
+    for (int n = 1; n <= devices; n = n < devices && 2 * n > devices ? devices : 2 * n)
+        measure(&t, n, alone);
     jsc_attribution_free(t.last);
     mem_free(t.ids);
     for (size_t i = 0; i < N_SCOPES * BENCH_TOKENS_MOST; i++)

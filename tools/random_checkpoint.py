@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """random_checkpoint.py: writes a model of the llama family with random bfloat16 weights, for benchmarks of shapes whose weights are not there.
 
-    tools/random_checkpoint.py SHAPE FOLDER      SHAPE: 135m, 1b, 3b, 8b (SmolLM2-135M, Llama-3.2-1B, Llama-3.2-3B, Llama-3.1-8B) or tiny
+    tools/random_checkpoint.py SHAPE FOLDER      SHAPE: 135m, 1b, 3b, 8b, 70b (SmolLM2-135M, Llama-3.2-1B, -3B, Llama-3.1-8B, -70B) or tiny
 
-The numbers repeat after 8 MB, scaled by the width, so that values stay finite through all blocks. Needs nothing but Python. 1b takes 2.5 GB.
+The numbers repeat after 8 MB, scaled by the width, so that values stay finite through all blocks. Needs nothing but Python. 1b takes 2.5 GB,
+70b 141 GB.
 """
 import json
 import pathlib
@@ -17,6 +18,7 @@ SHAPES = {  # d, f, layers, heads, kv heads, head size, vocabulary, tied head
     "1b": (2048, 8192, 16, 32, 8, 64, 128256, True),
     "3b": (3072, 8192, 28, 24, 8, 128, 128256, True),
     "8b": (4096, 14336, 32, 32, 8, 128, 128256, False),
+    "70b": (8192, 28672, 80, 64, 8, 128, 128256, False),
 }
 NOISE = 1 << 22  # elements
 
