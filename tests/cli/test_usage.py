@@ -60,7 +60,7 @@ class Devices(Case):
     def test_lists(self):
         for command in ("attribute",):
             self.bad(1, command, TINY, "--ids", "1,2", "--device", "cuda:0,0", says="cuda:0 is listed twice")
-            self.bad(1, command, TINY, "--ids", "1,2", "--device", "cuda:0,x", says=["cuda:0,x", "cuda:all or cuda:N,M"])
+            self.bad(1, command, TINY, "--ids", "1,2", "--device", "cuda:0,x", says=["cuda:0,x", "cuda:all, or cuda:N,M"])
 
 
 class Usage(Case):

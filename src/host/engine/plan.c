@@ -216,7 +216,7 @@ static bool choose_chunk(const jsc_model *m, const struct work *work, const stru
         double cost;
     } choices[CHOICES];
     int n = 0, last = 0;
-    double least = INFINITY;
+    double least = (double)INFINITY;
 
     for (int chunks = 1; n < CHOICES && last != 1; chunks += 1 + chunks / 32) { /* every count of few chunks, then 3 % more each time */
         cut->B = (int)equal_part((size_t)work->n_rhs, ((size_t)work->n_rhs + (size_t)chunks - 1) / (size_t)chunks);

@@ -138,9 +138,9 @@ static void put_token(struct boxes *b, const struct svg_panel *panel, size_t t)
     put_boxes(b, text, n, token->linked != 0 && token->text != NULL, &look);
     strbuf_puts(&b->svg->body, "</g>\n");
     b->svg->body.failed = b->svg->body.failed || id.failed;
-    strbuf_free(&id);
     if (n > 0 && text[n - 1] == '\n') /* shown as \n, and obeyed */
         next_row(b);
+    strbuf_free(&id);
 }
 
 /* The token or distribution that is explained. */
