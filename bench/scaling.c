@@ -265,8 +265,8 @@ static void print_line(const struct bench *bench, const struct line *line)
 static void print_full(const struct bench *bench, const struct line *line)
 {
     if (!bench->json)
-        printf("%-14s %-16s %6d %3d not computed: the model, or the plan for so many tokens, does not fit\n", line->model, line->scope,
-               line->tokens, line->devices);
+        printf("%-14s %-16s %6d %3d not computed: so many do not hold it, or it has fewer blocks\n", line->model, line->scope, line->tokens,
+               line->devices);
 }
 
 /* ---- the tables -------------------------------------------------------------------------------------------------------------------- */

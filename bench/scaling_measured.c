@@ -151,7 +151,7 @@ static void print_head(const struct bench *bench, int n)
                "share (memory, two cores) can make several slower than one\n",
                n, bench->threads > 0 ? bench->threads : 1, bench->threads > 1 ? "s" : "");
     printf("%-9s %2s %-18s %6s %5s %10s %10s %8s %5s %12s\n", "way", "n", "scope", "tokens", "times", "best ms", "median ms", "speed-up",
-           "each", "difference");
+           "eff.", "difference");
 }
 
 static void print_measured(const struct team *t, const char *way, int n, const char *scope, const struct row *row,

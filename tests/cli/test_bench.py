@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """The benchmark program on tiny models: its JSON has every field that docs/benchmarks.md names, and no row fails for its time."""
 import os
+import re
+import shlex
 import subprocess
 import sys
+import tempfile
 
 from program import BUILD, GOLDEN, ROOT, TINY, Case, environment, main, run, strict_json
 
@@ -11,6 +14,9 @@ TINY_GGUF = str(GOLDEN / "tiny_llama.gguf")
 COMMON = {"section", "operation", "case", "shape", "precision", "times", "best_ms", "median_ms", "ratio"}
 ARITHMETIC = {"flops", "gflops"}
 MEMORY = {"bytes", "gbytes"}
+SCALING = {"section", "operation", "source", "model", "case", "tokens", "devices", "right_hand_sides", "chunk", "chunks", "form", "forward_flops",
+           "backward_flops", "weight_bytes", "plan_bytes", "seconds_nvlink", "speed_up_nvlink", "seconds_pcie", "speed_up_pcie", "against_devices"}
+STAGED = {"blocks_least", "blocks_most", "passed_bytes", "passed_bytes_chunk", "bubble"}
 WHOLE = {"tokens", "right_hand_sides", "chunk", "form"}
 WORDS = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 RESETS = os.access("/proc/self/clear_refs", os.W_OK)
@@ -36,7 +42,7 @@ class Bench(Case):
             for name, value in row.items():
                 if isinstance(value, (int, float)) and name not in ("lost", "rows", "small", "mix", "half_from", "full_from",
                                                                     "plan_half_from", "plan_full_from", "attention",
-                                                                    "score") and not name.endswith("_ms"):
+                                                                    "score", "difference") and not name.endswith("_ms"):
                     self.assertGreater(value, 0, (name, row))
             for name in set(row) & {"best_ms", "median_ms", "each_ms", "direct_ms", "half_ms", "full_ms"}:
                 self.assertGreater(row[name], 0, (name, row))
@@ -124,6 +130,97 @@ class Bench(Case):
                                     "rows", "small", "mix"})
         self.assertEqual(set(rows[11]) - {"flops_vjp"}, COMMON | ARITHMETIC)
         self.assertEqual(set(attention), {"section", "operation", "attention", "score"})
+
+    def test_scaling_of_published_sizes_is_computed(self):
+        rows = self.rows("--scaling", "--tokens", "64", "--only", "Llama-3.")
+        self.assertEqual({row["source"] for row in rows}, {"computed"})
+        cells = {(row["operation"], row["model"], row["case"], row["devices"]): row for row in rows}
+        one = cells["replicas", "Llama-3.2-1B", "fisher, exact", 1]
+        self.assertEqual(set(one), SCALING)
+        self.assertEqual((one["right_hand_sides"], one["chunks"], one["form"]), (2048, 1, "full"))
+        self.assertEqual(one["weight_bytes"], 2 * (128256 * 2048 + 16 * (2048 * (2 * 2048 + 2 * 512) + 3 * 2048 * 8192)))
+        self.assertEqual((one["speed_up_nvlink"], one["speed_up_pcie"]), (1, 1))
+        for n, form in (2, "half"), (4, "half"), (8, "direct"):  # of a share of the right-hand sides another form is cheapest
+            row = cells["replicas", "Llama-3.2-1B", "fisher, exact", n]
+            self.assertEqual(set(row), SCALING | {"passed_bytes"})
+            self.assertEqual((row["right_hand_sides"], row["form"]), (2048 // n, form))
+            self.assertEqual(row["passed_bytes"], (n - 1) * 64 * 2048 // n * 8)  # a double of each token and right-hand side of the others
+            self.assertEqual(row["forward_flops"], one["forward_flops"])
+            self.assertTrue(1 < row["speed_up_pcie"] <= row["speed_up_nvlink"] < n)
+            self.assertGreater(row["speed_up_nvlink"], cells["replicas", "Llama-3.2-1B", "fisher, adaptive", n]["speed_up_nvlink"])
+        self.assertNotIn(("replicas", "Llama-3.1-70B", "fisher, exact", 1), cells)  # no card holds it
+        self.assertNotIn(("stages", "Llama-3.1-70B", "fisher, exact", 1), cells)
+        for n in 2, 4, 8:
+            row = cells["stages", "Llama-3.1-70B", "fisher, exact", n]
+            self.assertEqual(set(row), SCALING | STAGED)
+            self.assertEqual(row["against_devices"], 2)
+            self.assertEqual(row["passed_bytes_chunk"], 64 * row["chunk"] * 8192 * 6)  # the gradient in float32, and its copy in bfloat16
+            self.assertAlmostEqual(row["bubble"], (n - 1) / (n - 1 + row["chunks"]), delta=1e-4)
+            self.assertGreaterEqual(row["chunk"] * row["chunks"], 8192)
+            self.assertTrue(row["blocks_least"] <= 80 / n <= row["blocks_most"])
+            self.assertTrue(141e9 / n < row["weight_bytes"] < row["weight_bytes"] + row["plan_bytes"] < 80e9)
+
+    def test_scaling_is_measured_with_what_is_there(self):
+        rows = self.rows("--scaling", "--tokens", "9", "--model", TINY_GGUF)
+        computed = [row for row in rows if row["source"] == "computed"]
+        self.assertEqual({row["model"] for row in computed}, {"tiny_llama.gguf"})
+        self.assertEqual({row["devices"] for row in computed if row["operation"] == "stages"}, {1, 2})  # it has three blocks
+        measured = [row for row in rows if row not in computed]
+        self.assertEqual([(row["operation"], row["devices"], row["case"]) for row in measured],
+                         [(way, n, case) for way, n in (("alone", 1), ("replicas", 2), ("stages", 2)) for case in ("fisher, exact", "fisher, adaptive")])
+        for row in measured:
+            self.assertEqual(set(row), COMMON - {"shape", "ratio"} | {"source", "tokens", "devices", "right_hand_sides", "speed_up", "efficiency",
+                                                                      "difference"})
+            self.assertEqual(row["source"], "measured on the processor")
+            self.assertEqual(row["right_hand_sides"], 27)
+            self.assertAlmostEqual(row["efficiency"], row["speed_up"] / row["devices"], delta=1e-3)
+            self.assertLess(row["difference"], 1e-5)
+        self.assertEqual([row["difference"] for row in measured[:2]], [0, 0])
+        text = bench("--scaling", "--tokens", "9", "--model", TINY_GGUF, "--only", "stages", "--seconds", "0.001").stdout.decode()
+        self.assertIn("computed, not measured: stages of one model", text)
+        self.assertNotIn("replicas", text)
+        self.assertIn("a check of the machinery, not of GPUs", text)
+
+    def test_the_script_for_several_gpus_says_what_it_would_run(self):
+        with tempfile.TemporaryDirectory() as folder:
+            place = folder + "/of its own"
+            done = subprocess.run([ROOT / "bench" / "multi_gpu.sh", "--dry-run", place, "tiny", "1b"], stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, timeout=60, check=True)
+            self.assertEqual((done.stderr, os.listdir(folder)), (b"", []))  # nothing is made
+        steps = dict(re.findall(r"(?m)^(\S+), at most \d+ s: (.*)$", done.stdout.decode()))
+        for name in ("hardware", "topology", "build", "tests", "memcheck", "racecheck", "model-1b", "scaling-tiny", "scaling-1b", "alone", "torchrun",
+                     "mpirun-compared", "srun-ranks"):
+            self.assertIn(name, steps)
+        known = {"bench": bench("--help").stdout.decode(), "jscopes": run("attribute", "--help")[1].decode()}
+        for step in steps.values():
+            words = shlex.split(step)
+            for i, word in enumerate(words):
+                program = os.path.basename(word)
+                if word.startswith(place + "/build/") and program in known:  # every option is one that the program has
+                    for option in words[i + 1:]:
+                        if option.startswith("--"):
+                            self.assertRegex(known[program], re.escape(option) + r"(?![\w-])", step)
+                if word.startswith("bench/") or word.startswith("tools/") or (word.startswith("tests/") and "*" not in word):
+                    self.assertTrue((ROOT / word).exists(), word)
+        self.assertIn("test_cuda_group", steps["memcheck"])
+        self.assertTrue((ROOT / "tests" / "model" / "test_cuda_group.c").exists())
+        for arguments in (("--no-such",), ("--dry-run", "--no-such")):
+            refused = subprocess.run([ROOT / "bench" / "multi_gpu.sh", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+            self.assertEqual((refused.returncode, refused.stdout), (2, b""))
+
+    def test_runs_of_several_processes_are_compared(self):
+        ask = ("attribute", TINY_GGUF, "--scope", "fisher", "--exact", "--format", "json")
+        with tempfile.TemporaryDirectory() as folder:
+            for name, ids, device in ("alone", "5,6,7,8", "cpu"), ("together", "5,6,7,8", "cpu+cpu"), ("other", "5,6,7,9", "cpu"):
+                self.good(*ask, "--ids", ids, "--device", device, "--output", f"{folder}/{name}.json")
+
+            def compare(name):
+                return subprocess.run([ROOT / "bench" / "compare_runs.py", f"{folder}/alone.json", "2", f"{folder}/{name}.json"],
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+            done = compare("together")
+            self.assertEqual(done.returncode, 0, done.stderr.decode())
+            self.assertRegex(done.stdout.decode(), r"^1 process [\d.]+ s, 2 processes [\d.]+ s: speed-up [\d.]+, each \d+ %, difference \S+\n$")
+            self.assertEqual(compare("other").returncode, 1)  # other scores
 
     def test_text(self):
         done = bench("--attribute", "--tokens", "5", "--model", TINY_GGUF, "--only", "temperature", "--seconds", "0.001")
