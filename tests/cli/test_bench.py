@@ -134,6 +134,12 @@ class Bench(Case):
     def test_scaling_of_published_sizes_is_computed(self):
         rows = self.rows("--scaling", "--tokens", "64", "--only", "Llama-3.")
         self.assertEqual({row["source"] for row in rows}, {"computed"})
+        factors = [row for row in rows if row["operation"] == "factor"]
+        self.assertEqual([row["model"] for row in factors], ["Llama-3.2-1B", "Llama-3.1-8B", "Llama-3.1-70B"] * 2)
+        for row in factors:
+            self.assertEqual(set(row), {"section", "operation", "source", "model", "flops", "gflops", "threads", "seconds"})
+        self.assertAlmostEqual(factors[0]["flops"] / (2 / 3 * 2048**3), 1, delta=1e-5)
+        rows = [row for row in rows if row not in factors]
         cells = {(row["operation"], row["model"], row["case"], row["devices"]): row for row in rows}
         one = cells["replicas", "Llama-3.2-1B", "fisher, exact", 1]
         self.assertEqual(set(one), SCALING)
@@ -162,10 +168,10 @@ class Bench(Case):
 
     def test_scaling_is_measured_with_what_is_there(self):
         rows = self.rows("--scaling", "--tokens", "9", "--model", TINY_GGUF)
-        computed = [row for row in rows if row["source"] == "computed"]
+        computed = [row for row in rows if row["source"] == "computed" and row["operation"] != "factor"]
         self.assertEqual({row["model"] for row in computed}, {"tiny_llama.gguf"})
         self.assertEqual({row["devices"] for row in computed if row["operation"] == "stages"}, {1, 2})  # it has three blocks
-        measured = [row for row in rows if row not in computed]
+        measured = [row for row in rows if row["source"] != "computed"]
         self.assertEqual([(row["operation"], row["devices"], row["case"]) for row in measured],
                          [(way, n, case) for way, n in (("alone", 1), ("replicas", 2), ("stages", 2)) for case in ("fisher, exact", "fisher, adaptive")])
         for row in measured:
