@@ -53,6 +53,31 @@ typedef struct jsc_open_options {
  */
 JSC_API jsc_status jsc_model_open(const char *path, const jsc_open_options *options, jsc_model **out, jsc_error *error);
 
+/** A tensor in the caller's memory, as a safetensors file would hold it. */
+typedef struct jsc_tensor {
+    const char *name;      /**< as in the state dict, "model.layers.0.mlp.down_proj.weight" */
+    const char *dtype;     /**< "F32", "BF16", "F16", "F64" */
+    const void *data;      /**< row-major, contiguous, little-endian */
+    const uint64_t *shape; /**< [n_dims], slowest first */
+    int n_dims;
+} jsc_tensor;
+
+/**
+ * jsc_model_open_tensors: a model from tensors in memory, such as the state dict of a transformers model, without a file.
+ *
+ * name                   for people and errors
+ * config_json            content of config.json
+ * tokenizer_json         content of tokenizer.json; NULL: token ids only.  tokenizer_config_json: of that file, or NULL
+ * tensors                [n], read in place during the call; tied weights may be given once or twice. Those that the model does not use are
+ *                        named in a warning
+ * options                as for jsc_model_open, NULL: defaults
+ *
+ * The same scores as from the saved folder. Cost and statuses: as jsc_model_open; JSC_E_ARGUMENT: a tensor without name, shape or data.
+ */
+JSC_API jsc_status jsc_model_open_tensors(const char *name, const char *config_json, const char *tokenizer_json,
+                                          const char *tokenizer_config_json, const jsc_tensor *tensors, size_t n,
+                                          const jsc_open_options *options, jsc_model **out, jsc_error *error);
+
 /** jsc_model_close: free a model. NULL is a no-op. No attribution or trace of it may still be running. */
 JSC_API void jsc_model_close(jsc_model *model);
 

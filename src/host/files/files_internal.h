@@ -134,6 +134,8 @@ void tensor_set_free(struct tensor_set *set);
 /* safetensors_header.c: adds the tensors of one file to a set, after checking all that its header says; set->names is not touched. On
  * failure the set can only be freed. */
 jsc_status safetensors_read(struct tensor_set *set, const char *path, jsc_error *error);
+/* Sets type, known_type and type_name of a tensor with this element type; false: there is no such type. */
+bool safetensors_type(const char *name, struct tensor *out);
 /* directory: model.safetensors, else model.safetensors.index.json and its shards. Refuses pickle checkpoints by name. */
 jsc_status safetensors_open(const char *directory, struct tensor_set **out, jsc_error *error);
 /* one file: for tests and fuzzing */

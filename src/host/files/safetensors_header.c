@@ -26,6 +26,18 @@ static const struct {
     {"F6_E2M3", 6, -1},     {"F6_E3M2", 6, -1},
 };
 
+bool safetensors_type(const char *name, struct tensor *out)
+{
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (strcmp(types[i].name, name) == 0) {
+            out->type_name = types[i].name;
+            out->known_type = types[i].type >= 0;
+            out->type = out->known_type ? (enum dtype)types[i].type : DTYPE_F32;
+            return true;
+        }
+    return false;
+}
+
 /* data_offsets of the tensor index counted from the first one of the file. */
 struct extent {
     uint64_t begin, end;
@@ -111,14 +123,8 @@ static jsc_status read_type(struct header *h, struct tensor *t, jsc_error *error
     if (size > sizeof name)
         FAIL(JSC_E_FORMAT, "%s: tensor %s: element type %.*s... is unknown", h->file->path, t->name, 40, h->r.text + h->r.at + 1);
     TRY(json_reader_string(&h->r, name, NULL, error));
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-        if (strcmp(types[i].name, name) == 0) {
-            t->type_name = types[i].name;
-            t->known_type = types[i].type >= 0;
-            t->type = t->known_type ? (enum dtype)types[i].type : DTYPE_F32;
-            goto done;
-        }
-    FAIL(JSC_E_FORMAT, "%s: tensor %s: element type %s is unknown", h->file->path, t->name, name);
+    if (!safetensors_type(name, t))
+        FAIL(JSC_E_FORMAT, "%s: tensor %s: element type %s is unknown", h->file->path, t->name, name);
 done:
     return status;
 }

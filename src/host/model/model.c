@@ -1,5 +1,5 @@
 /* model.c: open a model (config, sizes, device, weights, tokeniser), close it. */
-#include "model_internal.h"
+#include "model_files.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -87,82 +87,6 @@ void jsc_model_close(jsc_model *m)
     mem_free(m);
 }
 
-/* Everything that the two kinds of checkpoint hand over. */
-struct checkpoint {
-    struct tensor_set *tensors;
-    struct gguf *gguf;
-    json_t *config;
-};
-
-static void checkpoint_free(struct checkpoint *c)
-{
-    if (c->gguf != NULL)
-        gguf_close(c->gguf);
-    else
-        tensor_set_free(c->tensors);
-    json_decref(c->config);
-}
-
-static jsc_status unknown_family(const char *path, const char *name, bool gguf, jsc_error *error)
-{
-    struct strbuf list = {0};
-    for (size_t i = 0; i < family_count(); i++) {
-        const struct family *f = family_at(i);
-        const char *own = gguf ? f->gguf_name : f->name;
-        if (own != NULL)
-            strbuf_printf(&list, "%s%s", list.n > 0 ? ", " : "", own);
-    }
-    const jsc_status status = status_set(error, JSC_E_UNSUPPORTED, "%s: model family \"%s\" is not implemented; known are %s", path, name,
-                                         list.text != NULL ? list.text : "none");
-    strbuf_free(&list);
-    return status;
-}
-
-static jsc_status open_gguf(jsc_model *m, struct checkpoint *c, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    char family[64];
-
-    TRY(gguf_open(m->path, &c->gguf, error));
-    c->tensors = c->gguf->tensors;
-    TRY(config_family_gguf(c->gguf, family, sizeof family, error));
-    m->family = family_find(family, true);
-    if (m->family == NULL) {
-        status = unknown_family(m->path, family, true, error);
-        goto done;
-    }
-    TRY(config_from_gguf(c->gguf, &m->family->rules, &m->config, error));
-done:
-    return status;
-}
-
-static jsc_status open_directory(jsc_model *m, struct checkpoint *c, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    char *path = NULL;
-    struct file *file = NULL;
-    char family[64];
-
-    TRY(path_join(m->path, "config.json", &path, error));
-    if (!path_exists(path))
-        FAIL(JSC_E_FILE, "%s: there is no config.json in this folder: give a Hugging Face model folder or a .gguf file", m->path);
-    TRY(file_open(path, &file, error));
-    TRY(json_parse(path, (const char *)file->bytes, file->size, &c->config, error));
-    TRY(config_family_json(path, c->config, family, sizeof family, error));
-    m->family = family_find(family, false);
-    if (m->family == NULL) {
-        status = unknown_family(path, family, false, error);
-        goto done;
-    }
-    TRY(config_from_json(path, c->config, &m->family->rules, &m->config, error));
-    TRY(safetensors_open(m->path, &c->tensors, error));
-    TRY(quantised_refuse_tensors(c->tensors, error));
-done:
-    file_close(file);
-    mem_free(path);
-    return status;
-}
-
 static bool find_activation(const char *name, enum act_kind *out)
 {
     static const struct {
@@ -227,54 +151,6 @@ static const char *last_part(const char *path)
         if (*s == '/' && s[1] != '\0')
             name = s + 1;
     return name;
-}
-
-static jsc_status read_tokenizer(jsc_model *m, const struct checkpoint *c, jsc_error *error)
-{
-    jsc_status status = JSC_OK;
-    char *path = NULL, *config_path = NULL;
-    struct file *file = NULL, *config = NULL;
-
-    if (c->gguf != NULL) {
-        TRY(tokenizer_from_gguf(c->gguf, (size_t)m->V, &m->tokenizer, error));
-        goto done;
-    }
-    TRY(path_join(m->path, "tokenizer.json", &path, error));
-    TRY(path_join(m->path, "tokenizer_config.json", &config_path, error));
-    if (!path_exists(path)) {
-        TRY(mem_strdup(&m->no_tokenizer, "the folder holds no tokenizer.json: give token ids (--ids)", error));
-        goto done;
-    }
-    TRY(file_open(path, &file, error));
-    TRY(tokenizer_from_json(path, (const char *)file->bytes, file->size, (size_t)m->V, &m->tokenizer, error));
-    if (path_exists(config_path)) {
-        TRY(file_open(config_path, &config, error));
-        TRY(tokenizer_apply_config(m->tokenizer, config_path, (const char *)config->bytes, config->size, error));
-    }
-done:
-    file_close(file);
-    file_close(config);
-    mem_free(path);
-    mem_free(config_path);
-    return status;
-}
-
-/* A tokeniser that is absent, damaged or of a kind not implemented is no failure of the model: ids work without. */
-static jsc_status open_tokenizer(jsc_model *m, const struct checkpoint *c, jsc_error *error)
-{
-    jsc_error reason = {.status = JSC_OK, .text = ""};
-    jsc_status status = read_tokenizer(m, c, &reason);
-
-    if (status == JSC_OK)
-        return JSC_OK;
-    if (status != JSC_E_FORMAT && status != JSC_E_UNSUPPORTED)
-        return status_set(error, status, "%s", reason.text);
-    tokenizer_free(m->tokenizer);
-    m->tokenizer = NULL;
-    TRY(mem_strdup(&m->no_tokenizer, reason.text, error));
-    TRY(model_warn(m, error, "no texts, only token ids: %s", reason.text));
-done:
-    return status;
 }
 
 /* Why "auto" took no GPU: a detail where there is none, a warning where one is. */
@@ -386,14 +262,35 @@ static void log_warnings(const jsc_model *m, const jsc_open_options *options)
     options->log(options->log_user, 1, line);
 }
 
+/* What follows once the checkpoint's files or tensors are known: sizes, tokeniser, device, weights. */
+static jsc_status open_checkpoint(jsc_model *m, const struct model_files *files, const jsc_open_options *options, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct load_progress progress = {options->progress, options->progress_user, 0, 1};
+
+    m->has_weights = options->without_weights == 0;
+    TRY(mem_strdup(&m->name, m->config.name[0] != '\0' ? m->config.name : last_part(m->path), error));
+    TRY(set_sizes(m, error));
+    model_traits(m, m->traits, sizeof m->traits);
+    TRY(model_files_tokenizer(m, files, error));
+    TRY(open_devices(m, options, error));
+    TRY(model_load_weights(m, files->tensors, &progress, error));
+    m->file_bytes = files->tensors->file_bytes;
+    TRY(collect_warnings(m, error));
+    for (const jsc_model *stage = m; stage != NULL; stage = stage->below)
+        TRY(stage->ops->sync(stage->load_stream, error));
+done:
+    return status;
+}
+
+static const jsc_open_options defaults = JSC_OPEN_OPTIONS_INIT;
+
 jsc_status jsc_model_open(const char *path, const jsc_open_options *given, jsc_model **out, jsc_error *error)
 {
-    static const jsc_open_options defaults = JSC_OPEN_OPTIONS_INIT;
     const jsc_open_options *options = given != NULL ? given : &defaults;
     jsc_status status = JSC_OK;
     jsc_model *m = NULL;
-    struct checkpoint files = {0};
-    struct load_progress progress = {options->progress, options->progress_user, 0, 1};
+    struct model_files files = {0};
     char found[4352];
     const double start = clock_seconds();
 
@@ -403,25 +300,39 @@ jsc_status jsc_model_open(const char *path, const jsc_open_options *given, jsc_m
     TRY(jsc_model_find(path, found, sizeof found, error));
     TRY(mem_new(&m, 1, error));
     TRY(mem_strdup(&m->path, found, error));
-    m->has_weights = options->without_weights == 0;
-    const bool folder = path_is_directory(m->path);
-    m->format = folder ? "safetensors" : "gguf";
-    TRY(folder ? open_directory(m, &files, error) : open_gguf(m, &files, error));
-    TRY(mem_strdup(&m->name, m->config.name[0] != '\0' ? m->config.name : last_part(m->path), error));
-    TRY(set_sizes(m, error));
-    model_traits(m, m->traits, sizeof m->traits);
-    TRY(open_tokenizer(m, &files, error));
-    TRY(open_devices(m, options, error));
-    TRY(model_load_weights(m, files.tensors, &progress, error));
-    m->file_bytes = files.tensors->file_bytes;
-    TRY(collect_warnings(m, error));
-    for (const jsc_model *stage = m; stage != NULL; stage = stage->below)
-        TRY(stage->ops->sync(stage->load_stream, error));
+    TRY(model_files_open(m, &files, error));
+    TRY(open_checkpoint(m, &files, options, error));
     m->load_seconds = clock_seconds() - start;
     log_warnings(m, options);
     *out = m, m = NULL;
 done:
-    checkpoint_free(&files);
+    model_files_free(&files);
+    jsc_model_close(m);
+    return status;
+}
+
+jsc_status jsc_model_open_tensors(const char *name, const char *config_json, const char *tokenizer_json, const char *tokenizer_config_json,
+                                  const jsc_tensor *tensors, size_t n, const jsc_open_options *given, jsc_model **out, jsc_error *error)
+{
+    const jsc_open_options *options = given != NULL ? given : &defaults;
+    jsc_status status = JSC_OK;
+    jsc_model *m = NULL;
+    struct model_files files = {.tokenizer_json = tokenizer_json, .tokenizer_config = tokenizer_config_json};
+    const double start = clock_seconds();
+
+    if (name == NULL || config_json == NULL || tensors == NULL || out == NULL || options->size != sizeof *options)
+        return status_set(error, JSC_E_ARGUMENT,
+                          "jsc_model_open_tensors: name, config_json, tensors or out is NULL, or options do not begin with "
+                          "JSC_OPEN_OPTIONS_INIT of this version");
+    TRY(mem_new(&m, 1, error));
+    TRY(mem_strdup(&m->path, name, error));
+    TRY(model_files_from_memory(m, config_json, tensors, n, &files, error));
+    TRY(open_checkpoint(m, &files, options, error));
+    m->load_seconds = clock_seconds() - start;
+    log_warnings(m, options);
+    *out = m, m = NULL;
+done:
+    model_files_free(&files);
     jsc_model_close(m);
     return status;
 }
