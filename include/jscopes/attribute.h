@@ -141,6 +141,9 @@ typedef struct jsc_attribution {
         jsc_baseline baseline;
         int32_t baseline_id;
         double sum, difference, completeness_error; /**< in the objective's unit; error = |sum - difference| */
+        size_t n_nodes;        /**< steps whose gradients are told: all up to 100, else as many as fit evenly, from the prompt down */
+        double *alphas;        /**< [n_nodes] where on the path: 1 would be the prompt, 0 the baseline */
+        double *norms;         /**< [n_nodes][T] || grad_{x_t} of the objective || there */
     } path;
 
     double y_norm;             /**< ||y||, the effective inverse temperature */

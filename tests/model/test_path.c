@@ -134,11 +134,15 @@ Test(path, one_step_is_the_gradient_at_the_middle)
     const double difference = value_at(trace, x, read_target, &target) - value_at(trace, base, read_target, &target);
     cr_expect(fabs(a->path.difference - difference) <= 1e-12, "difference %g, %g", a->path.difference, difference);
     numeric_gradient(trace, middle, read_target, &target, grad);
+    cr_expect(a->path.n_nodes == 1 && a->path.alphas[0] == 0.5);
     for (int t = 0; t < T; t++) {
-        double square = 0.0;
-        for (int i = t * D; i < (t + 1) * D; i++)
+        double square = 0.0, length = 0.0;
+        for (int i = t * D; i < (t + 1) * D; i++) {
             square += pow((x[i] - base[i]) * grad[i], 2);
+            length += grad[i] * grad[i];
+        }
         cr_expect(fabs(a->scores[t] - sqrt(square)) <= 1e-6 * sqrt(square), "token %d: %.9g, %.9g", t, a->scores[t], sqrt(square));
+        cr_expect(fabs(a->path.norms[t] - sqrt(length)) <= 1e-6 * sqrt(length), "token %d: %.9g, %.9g", t, a->path.norms[t], sqrt(length));
     }
     /* deeper blocks: the gradient there times the way that the block's input goes */
     for (int ends = 0; ends < 2; ends++) {
@@ -220,5 +224,32 @@ Test(path, the_zero_baseline_is_finite)
             cr_expect(a->scores[t] > 0.0 && isfinite(a->scores[t]));
         jsc_attribution_free(a);
     }
+    jsc_model_close(model);
+}
+
+/* Near the prompt the gradient is the semantic score's; of many steps every so many are told, whatever runs at once. */
+Test(path, gradients_along_the_path)
+{
+    static const struct {
+        int steps, nodes;
+    } cases[] = {{1, 1}, {100, 100}, {101, 51}, {250, 84}};
+    jsc_model *model = random_model(&tiny_sizes, "ref");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        jsc_request r = smooth(cases[i].steps);
+        jsc_attribution *a = answer(model, &r);
+        cr_assert(a->path.n_nodes == (size_t)cases[i].nodes, "%d steps: %zu", cases[i].steps, a->path.n_nodes);
+        cr_expect(fabs(a->path.alphas[0] - (1.0 - 0.5 / cases[i].steps)) <= 1e-12);
+        for (size_t k = 1; k < a->path.n_nodes; k++)
+            cr_expect(a->path.alphas[k] < a->path.alphas[k - 1] && a->path.alphas[k] > 0.0);
+        for (size_t k = 0; k < a->path.n_nodes * T; k++)
+            cr_expect(a->path.norms[k] > 0.0 && isfinite(a->path.norms[k]), "%zu", k);
+        jsc_attribution_free(a);
+    }
+    jsc_request r = smooth(20000), s = ask(JSC_SCOPE_SEMANTIC, T);
+    jsc_attribution *a = answer(model, &r), *b = answer(model, &s);
+    for (int t = 0; t < T; t++)
+        cr_expect(fabs(a->path.norms[t] - b->scores[t]) <= 1e-2 * b->scores[t], "token %d: %g, %g", t, a->path.norms[t], b->scores[t]);
+    jsc_attribution_free(a);
+    jsc_attribution_free(b);
     jsc_model_close(model);
 }

@@ -84,6 +84,9 @@ static void expect_figures(const jsc_attribution *got, const jsc_attribution *wa
     EXPECT_DOUBLE(path.sum);
     EXPECT_DOUBLE(path.difference);
     EXPECT_DOUBLE(path.completeness_error);
+    EXPECT_INTEGER(path.n_nodes);
+    expect_doubles("alphas", got->path.alphas, want->path.alphas, want->path.n_nodes);
+    expect_doubles("norms", got->path.norms, want->path.norms, want->path.n_nodes * want->n_tokens);
     EXPECT_DOUBLE(y_norm);
     EXPECT_DOUBLE(seconds_load);
     EXPECT_DOUBLE(seconds_forward);
@@ -234,6 +237,10 @@ Test(read_json, path)
     f.a.path.completeness_error = 5.37, f.a.path.baseline = JSC_BASELINE_ID, f.a.path.baseline_id = 4;
     round_trip(&f.a);
     f.a.path.rule = JSC_PATH_UNIFORM, f.a.path.baseline = JSC_BASELINE_MEAN, f.a.path.baseline_id = -1;
+    round_trip(&f.a);
+    double alphas[3] = {0.9, 0.5, 0.1}, norms[3 * FAKE_TOKENS];
+    awkward_numbers(norms, 3 * FAKE_TOKENS);
+    f.a.path.n_nodes = 3, f.a.path.alphas = alphas, f.a.path.norms = norms;
     round_trip(&f.a);
 }
 

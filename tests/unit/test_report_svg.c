@@ -213,7 +213,13 @@ Test(report_svg, what_an_approximation_is_worth)
     char *text = figure(&f.a, NULL);
     EXPECT(text, "100 steps, sum 7.5 of 17.4 to</text>", ">be explained (error 9.9)</text>");
     free(text);
+    double alphas[2] = {0.75, 0.25};
+    f.a.path.n_nodes = 2, f.a.path.alphas = alphas, f.a.path.norms = f.scores;
+    text = figure(&f.a, NULL);
+    EXPECT(text, ">α = 0.75</text>", ">2.67</text>", "<title>step 1: largest 0.8 at token 0</title>");
+    free(text);
     f.a.scope = JSC_SCOPE_FISHER;
+    f.a.path.norms = NULL;
     f.a.stderrs = f.stderrs;
     f.a.fisher.mode = JSC_FISHER_ADAPTIVE;
     f.a.fisher.directions = 24, f.a.fisher.probes = 52, f.a.fisher.reached = 0.018;
@@ -279,6 +285,15 @@ Test(report_svg, series_as_bars_and_a_line)
     char *text = figure(&f.a, &options);
     cr_expect(eq(int, count(text, "<title>number "), 3));
     cr_expect(eq(int, count(text, "<polyline"), 1));
+    double frame = NAN, label = NAN; /* the name of the axis stands right of it */
+    const char *axis = strstr(text, ">value</text>"), *at = text;
+    for (const char *next = at; (next = strstr(next, "<path d=\"M")) != NULL && next < axis; next++)
+        at = next;
+    while (axis > text && strncmp(axis, "<text", 5) != 0)
+        axis--;
+    const char *second = strstr(strstr(text, "<path d=\"M") + 1, "<path d=\"M");
+    cr_assert(at != text && sscanf(second, "<path d=\"M%lf", &frame) == 1 && sscanf(axis, "<text x=\"%lf\"", &label) == 1);
+    cr_expect(lt(dbl, frame + 20.0, label));
     EXPECT(text, "<title>number 0: 29, influence 2.236 (tokens 0 to 1)</title>", "<title>number 1: 30, influence 4 (token 3)</title>",
            "target: what is explained", ">30</text>", ">-4.5</text>", ">value</text>");
     free(text);

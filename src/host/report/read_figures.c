@@ -321,3 +321,36 @@ jsc_status read_figures(struct reading *reading, const json_t *root, jsc_error *
 done:
     return status;
 }
+
+jsc_status read_path_nodes(struct reading *reading, const json_t *root, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    jsc_attribution *a = reading->a;
+    const char *const name = READ_NAME ".path";
+    const json_t *path = NULL, *alphas = NULL, *norms = NULL;
+
+    TRY(get_object(READ_NAME, root, "path", &path, error));
+    if (path == NULL)
+        goto done;
+    TRY(get_list(name, path, "alphas", &alphas, error));
+    TRY(get_list(name, path, "norms", &norms, error));
+    if (alphas == NULL && norms == NULL)
+        goto done;
+    const size_t n = json_array_size(alphas);
+    if (json_array_size(norms) != n)
+        FAIL(JSC_E_FORMAT, "%s: %zu rows of norms for %zu alphas", name, json_array_size(norms), n);
+    TRY(mem_new(&a->path.alphas, n, error));
+    for (size_t i = 0; i < n; i++) { /* all rows are there before memory is taken for them */
+        const json_t *row = json_array_get(norms, i);
+        TRY(item_number(READ_NAME ".path.alphas", alphas, i, &a->path.alphas[i], error));
+        if (!json_is_array(row) || json_array_size(row) != a->n_tokens)
+            FAIL(JSC_E_FORMAT, "%s.norms: row %zu is no list of %zu numbers, one per token", name, i, a->n_tokens);
+    }
+    TRY(mem_new(&a->path.norms, n * a->n_tokens, error));
+    a->path.n_nodes = n;
+    for (size_t i = 0; i < n; i++)
+        for (size_t t = 0; t < a->n_tokens; t++)
+            TRY(item_number(READ_NAME ".path.norms", json_array_get(norms, i), t, &a->path.norms[i * a->n_tokens + t], error));
+done:
+    return status;
+}

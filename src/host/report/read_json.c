@@ -102,6 +102,7 @@ static jsc_status read_object(const char *json, size_t n, size_t base, jsc_attri
     reading.a->size = sizeof *reading.a;
     TRY(read_figures(&reading, root, error));
     TRY(read_tokens(&reading, error));
+    TRY(read_path_nodes(&reading, root, error));
     TRY(read_tables(&reading, error));
     TRY(check_whole(reading.a, error));
     *out = reading.a, reading.a = NULL;

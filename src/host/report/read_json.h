@@ -27,5 +27,7 @@ jsc_status read_tokens(struct reading *reading, jsc_error *error);
 jsc_status read_tables(struct reading *reading, jsc_error *error);
 /* read_figures.c: everything else, from the tree of the object without the fields above. */
 jsc_status read_figures(struct reading *reading, const json_t *root, jsc_error *error);
+/* read_figures.c: the gradients along a path, as many rows of T numbers as there are places on it; after the tokens. */
+jsc_status read_path_nodes(struct reading *reading, const json_t *root, jsc_error *error);
 
 #endif

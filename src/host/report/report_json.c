@@ -249,6 +249,12 @@ static void put_path(const jsc_attribution *a, struct sink *sink)
     put_number_field(sink, "sum", a->path.sum, &first);
     put_number_field(sink, "difference", a->path.difference, &first);
     put_number_field(sink, "completeness_error", a->path.completeness_error, &first);
+    if (a->path.norms != NULL) {
+        put_name(sink, "alphas", &first);
+        put_array(sink, a->path.alphas, a->path.n_nodes);
+        put_name(sink, "norms", &first);
+        put_table(sink, a->path.norms, a->path.n_nodes, a->n_tokens);
+    }
     sink_puts(sink, "}");
 }
 

@@ -118,6 +118,7 @@ static void put_panel(struct svg *svg, struct svg_panel *panel, bool last_line)
     const double right = bars > 0.0 ? svg_bars(svg, panel) : 0.0;
     svg->y += fmax(left, right);
     svg_layers(svg, panel);
+    svg_path(svg, panel);
     if (last_line) /* it belongs to no single row */
         svg_matrix(svg, panel);
 }

@@ -64,5 +64,6 @@ double svg_bars(struct svg *svg, const struct svg_panel *panel);
 /* svg_map.c: rows x tokens as a heat map, if the result has them; moves svg->y. */
 void svg_layers(struct svg *svg, const struct svg_panel *panel);
 void svg_matrix(struct svg *svg, const struct svg_panel *panel);
+void svg_path(struct svg *svg, const struct svg_panel *panel);
 
 #endif

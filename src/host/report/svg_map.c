@@ -16,6 +16,7 @@ struct map {
     size_t rows, columns, stride;
     size_t pool_rows, pool_columns; /* values per cell */
     bool tokens;                    /* rows are tokens too */
+    const double *alphas;           /* or places on a path; their rows' largest values stand at the right */
     double left, top, cell, row;    /* of the drawing */
 };
 
@@ -59,17 +60,21 @@ static void pool_row(const struct map *m, size_t cells, int *steps)
     }
 }
 
+static const char *row_word(const struct map *m)
+{
+    return m->tokens ? "target after token" : m->alphas != NULL ? "step" : "block";
+}
+
 static void put_row_title(const struct map *m, size_t cells)
 {
     struct strbuf *s = &m->svg->body;
     size_t place = 0;
     const size_t row = cells * m->pool_rows;
     if (m->pool_rows > 1)
-        strbuf_printf(s, "<g><title>%s %zu to %zu</title>", m->tokens ? "targets" : "blocks", row, row + m->pool_rows - 1);
+        strbuf_printf(s, "<g><title>%ss %zu to %zu</title>", m->tokens ? "target" : row_word(m), row, row + m->pool_rows - 1);
     else {
         const double largest = row_largest(m, row, &place);
-        strbuf_printf(s, "<g><title>%s %zu: largest %.4g at token %zu</title>", m->tokens ? "target after token" : "block", row, largest,
-                      place);
+        strbuf_printf(s, "<g><title>%s %zu: largest %.4g at token %zu</title>", row_word(m), row, largest, place);
     }
 }
 
@@ -143,6 +148,16 @@ static double put_column_labels(const struct map *m)
     return names ? svg_wide(widest > 12 ? 12 : widest, size) + 0.8 * size : 1.6 * size;
 }
 
+/* Where on the path, and how large the row's largest value is: rows of a path differ by orders of magnitude. */
+static void put_alpha(const struct map *m, size_t row, double y)
+{
+    const double size = m->svg->small, right = m->left + m->cell * (double)cells_of(m->columns, m->pool_columns);
+    const struct svg_style label = {size, SVG_END, SVG_GREY, false, false}, value = {size, SVG_START, SVG_GREY, false, false};
+    size_t place = 0;
+    svg_textf(m->svg, m->left - 0.4 * size, y, &label, "α = %.3g", m->alphas[row]);
+    svg_textf(m->svg, right + 0.4 * size, y, &value, "%.3g", row_largest(m, row, &place));
+}
+
 static void put_row_labels(const struct map *m)
 {
     const double size = m->svg->small;
@@ -153,6 +168,8 @@ static void put_row_labels(const struct map *m)
         const double y = m->top + m->row * ((double)row / (double)m->pool_rows + 0.5) + 0.35 * size;
         if (names)
             put_token_label(m, m->left - 0.4 * size, y, row, &label);
+        else if (m->alphas != NULL)
+            put_alpha(m, row, y);
         else
             svg_textf(m->svg, m->left - 0.4 * size, y, &label, m->tokens ? "%zu" : "block %zu", row);
     }
@@ -161,7 +178,7 @@ static void put_row_labels(const struct map *m)
 /* Sizes of the cells: as wide as the figure allows, but no giants; rows no higher than `high` all together. */
 static void set_sizes(struct map *m, double high)
 {
-    const double size = m->svg->small, room = m->svg->width - svg_wide(12, size) - size;
+    const double size = m->svg->small, room = m->svg->width - svg_wide(m->alphas != NULL ? 21 : 12, size) - size;
     const size_t columns = cells_of(m->columns, m->pool_columns), rows = cells_of(m->rows, m->pool_rows);
     m->left = svg_wide(12, size) + 0.4 * size;
     m->cell = fmin(room / (double)columns, 2.2 * size);
@@ -245,4 +262,19 @@ void svg_matrix(struct svg *svg, const struct svg_panel *panel)
                       : "influence on the prediction after every token (rows), each row from 0 to its own largest",
             0.8 * svg->width);
     mem_free(difference);
+}
+
+void svg_path(struct svg *svg, const struct svg_panel *panel)
+{
+    const jsc_attribution *a = panel->a;
+    if (a->path.norms == NULL || a->path.n_nodes == 0 || panel->b != NULL)
+        return;
+    struct map map = {.svg = svg,
+                      .a = a,
+                      .values = a->path.norms,
+                      .rows = a->path.n_nodes,
+                      .columns = a->position < a->n_tokens ? a->position + 1 : a->n_tokens,
+                      .stride = a->n_tokens,
+                      .alphas = a->path.alphas};
+    put_map(&map, "length of the gradient along the path, each row from 0 to its own largest (at the right)", 165.0);
 }

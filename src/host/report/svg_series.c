@@ -122,8 +122,13 @@ static void put_line(const struct plot *p, size_t from, size_t until, const char
 double svg_series(struct svg *svg, const struct svg_panel *panel, double width)
 {
     const double size = svg->small, left = svg_wide(6, size) + 1.2 * size, right = svg_wide(5, size) + 1.2 * size;
-    struct plot p = {
-        .svg = svg, .panel = panel, .left = left, .top = svg->y + 2.0, .width = width - left - right, .height = 60.0 + 0.09 * svg->width};
+    struct plot p = {.svg = svg,
+                     .panel = panel,
+                     .left = left,
+                     .top = svg->y + 2.0,
+                     .width = width - left - right,
+                     .right = right,
+                     .height = 60.0 + 0.09 * svg->width};
 
     if (series_make(panel->a, panel->values, &p.series, NULL) != JSC_OK)
         svg->body.failed = true;

@@ -27,7 +27,8 @@ void jsc_attribution_free(jsc_attribution *a)
         mem_free(a->warnings[i]);
     void *const owned[] = {a->model_name, a->family,        a->scores, a->stderrs,        a->signed_scores,
                            a->layers,     a->layer_stderrs, a->matrix, a->matrix_targets, a->fisher.eigenvalues,
-                           a->backend,    a->precision,     a->plan,   a->warnings};
+                           a->backend,    a->precision,     a->plan,   a->warnings,       a->path.alphas,
+                           a->path.norms};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++)
         mem_free(owned[i]);
     mem_free(a);

@@ -27,13 +27,26 @@ struct path {
     double *last_x, *last_g, *integral, *level_x;
 };
 
+/* Every so many of the steps, so that at most NODES_MAX are kept. */
+#define NODES_MAX 100
+static int node_stride(const jsc_request *r)
+{
+    return (r->path_steps + NODES_MAX - 1) / NODES_MAX;
+}
+
+static size_t count_nodes(const jsc_request *r)
+{
+    return (size_t)((r->path_steps + node_stride(r) - 1) / node_stride(r));
+}
+
 void path_size(struct job *job)
 {
     const uint64_t row = (uint64_t)job->T * (uint64_t)job->model->d;
     job->work.S = job->request->path_steps;
     job->work.gradients = true;
     job->work.layers = false; /* levels come one at a time, as gradients */
-    job->work.host_bytes += sizeof(double) * (3 * row + (job->request->layers ? 4 * row * (uint64_t)job->model->L : 0));
+    job->work.host_bytes += sizeof(double) * (3 * row + count_nodes(job->request) * (uint64_t)(job->n + 1) +
+                                              (job->request->layers ? 4 * row * (uint64_t)job->model->L : 0));
 }
 
 static jsc_status make_baseline(struct path *path, jsc_error *error)
@@ -90,6 +103,9 @@ static jsc_status make_buffers(struct path *path, jsc_error *error)
         TRY(mem_new(&path->integral, L * T * d, error));
         TRY(mem_new(&path->level_x, S * T * d, error));
     }
+    job->out->path.n_nodes = count_nodes(job->request);
+    TRY(mem_new(&job->out->path.alphas, job->out->path.n_nodes, error));
+    TRY(mem_new(&job->out->path.norms, job->out->path.n_nodes * (size_t)job->n, error));
 done:
     return status;
 }
@@ -153,6 +169,25 @@ done:
     return status;
 }
 
+/* The sizes of the gradients of this batch, of the steps that are kept; before nodes_done counts it. */
+static void keep_norms(const struct path *path, int node, int S)
+{
+    const struct job *job = path->job;
+    const size_t d = (size_t)job->model->d, T = (size_t)job->T;
+    const int stride = node_stride(job->request);
+    for (int s = 0; s < S; s++) {
+        const int place = path->nodes_done + s;
+        if (place % stride != 0)
+            continue;
+        double *norms = job->out->path.norms + (size_t)(place / stride) * (size_t)job->n;
+        job->out->path.alphas[place / stride] = 0.5 * (edge(job->request, node - s) + edge(job->request, node - s + 1));
+        for (size_t t = 0; t < T; t++) {
+            const double *g = path->grads + ((size_t)s * T + t) * d;
+            norms[t] = sqrt(dense_dot(g, g, d));
+        }
+    }
+}
+
 /* Forward and VJP of S nodes from `node` downwards. */
 static jsc_status run_batch(struct path *path, int node, int S, jsc_error *error)
 {
@@ -189,6 +224,7 @@ static jsc_status run_batch(struct path *path, int node, int S, jsc_error *error
                  error));
     for (int s = 0; s < S; s++)
         axpy(path->weights[s], path->grads + (size_t)s * n, path->mean, n);
+    keep_norms(path, node, S);
     path->nodes_done += S;
 done:
     return status;
