@@ -170,7 +170,8 @@ static void fullest_stage(const jsc_model *model, const jsc_plan *plan, struct l
     }
 }
 
-/* Chunks come down the stages; a stage that gives one away and one that takes one wait for the copy. The forward goes up once. */
+/* The forward goes up once. The first chunk comes down through all blocks; those after it as fast as the slowest stage lets them, which waits
+ * for the copy that it takes and the one that it gives away. */
 static void stages(const jsc_model *model, const struct rates *rates, const jsc_plan *plan, const struct pulls *pulls, struct line *line)
 {
     const int n = line->devices, T = line->tokens, copies = n - 1 < 2 ? n - 1 : 2;
@@ -185,14 +186,17 @@ static void stages(const jsc_model *model, const struct rates *rates, const jsc_
         line->seconds[l] = forward + (n - 1) * line->passed / links[l].bytes;
     for (int i = 0; i < pulls->n; i++) {
         const int all = sides_of(model, pulls, i), chunk = job_share(all, 1, plan->chunk), chunks = (all + chunk - 1) / chunk;
-        const double compute = pull_cost(model, 1, T, chunk) / (rates->gflops * 1e9) * line->blocks_most / model->L;
+        const double all_blocks = pull_cost(model, 1, T, chunk) / (rates->gflops * 1e9);
+        const double slowest = all_blocks * line->blocks_most / model->L;
         const double bytes = n > 1 ? row * T * chunk : 0.0;
         jsc_plan own;
         plan_chunk(model, T, chunk, &own);
         line->backward_flops += chunks * own.backward_flops * line->blocks_most / model->L;
         line->passed += chunks * bytes;
-        for (int l = 0; l < N_LINKS; l++)
-            line->seconds[l] += (chunks + n - 1) * (compute + copies * bytes / links[l].bytes);
+        for (int l = 0; l < N_LINKS; l++) {
+            const double copy = bytes / links[l].bytes;
+            line->seconds[l] += all_blocks + (n - 1) * copy + (chunks - 1) * (slowest + copies * copy);
+        }
         if (all > line->sides) {
             line->sides = all, line->chunk = chunk, line->chunks = chunks, line->passed_chunk = bytes;
             line->form = jsc_mlp_form_name(own.mlp_form);
