@@ -1,6 +1,7 @@
 /* test_group.c: one request shared by several members gives the scores of one, and a failure of any ends all. The members are one model
  * on the CPU or ref, asked by several threads: the same code that shares out over GPUs. */
 #include "base_internal.h"
+#include "support/questions.h"
 #include "support/random_model.h"
 
 #include <criterion/criterion.h>
@@ -10,35 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { T = 9, MOST = 7 };
-
-static const struct question {
-    const char *name;
-    jsc_scope scope;
-    jsc_fisher_mode mode;
-    int targets, layers, matrix;
-} questions[] = {
-    {"semantic", JSC_SCOPE_SEMANTIC, .layers = 1},
-    {"semantic, three targets", JSC_SCOPE_SEMANTIC, .targets = 3, .layers = 1},
-    {"temperature, matrix", JSC_SCOPE_TEMPERATURE, .matrix = 1},
-    {"fisher, exact", JSC_SCOPE_FISHER, JSC_FISHER_EXACT, .layers = 1},
-    {"fisher, exact, matrix", JSC_SCOPE_FISHER, JSC_FISHER_EXACT, .matrix = 1},
-    {"fisher, rank", JSC_SCOPE_FISHER, JSC_FISHER_RANK, .layers = 1},
-    {"fisher, adaptive", JSC_SCOPE_FISHER, JSC_FISHER_ADAPTIVE, .layers = 1},
-    {"path", JSC_SCOPE_PATH},
-    {"input-x-gradient", JSC_SCOPE_INPUT_X_GRADIENT},
-};
-enum { N_QUESTIONS = sizeof questions / sizeof *questions };
-
-static jsc_request request_of(const struct question *q)
-{
-    static const int32_t targets[3] = {3, 7, 11};
-    jsc_request r = ask(q->scope, T);
-    r.layers = q->layers, r.matrix = q->matrix, r.fisher_mode = q->mode, r.fisher_rank = 5, r.path_steps = 12;
-    if (q->targets > 0)
-        r.targets = targets, r.n_targets = (size_t)q->targets;
-    return r;
-}
+enum { T = QUESTION_TOKENS, MOST = 7 };
 
 static jsc_group *group_of(const jsc_model *model, int n)
 {
@@ -57,8 +30,8 @@ static void check_members(const char *device, double tolerance)
 {
     jsc_model *model = random_model(&tiny_sizes, device);
     jsc_error error = {0};
-    for (int q = 0; q < N_QUESTIONS; q++) {
-        jsc_request r = request_of(&questions[q]);
+    for (int q = 0; q < n_questions; q++) {
+        jsc_request r = question_request(&questions[q]);
         jsc_attribution *want = answer(model, &r);
         for (int n = 1; n <= MOST; n++)
             for (int chunk = 0; chunk <= 4; chunk += 2) {
@@ -204,7 +177,7 @@ Test(group, every_allocation_may_fail, .timeout = 300)
 {
     jsc_model *model = random_model(&tiny_sizes, "ref");
     jsc_group *group = group_of(model, 3);
-    const jsc_request r = request_of(&questions[3]);
+    const jsc_request r = question_request(&questions[3]);
     const size_t before = mem_live_bytes();
     for (long k = 1;; k++) {
         jsc_error error = {0};

@@ -1,6 +1,7 @@
 /* test_stages.c: a model over several devices, consecutive blocks on each: the scores of one, whatever the scope, the chunks and the family;
  * what the plan says; refusals and failures. The devices are the CPU or ref several times: the same code that passes gradients between GPUs. */
 #include "engine_internal.h"
+#include "support/questions.h"
 #include "support/random_model.h"
 
 #include <criterion/criterion.h>
@@ -11,42 +12,15 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { T = 9, D = 18, L = 3 };
-
-static const struct question {
-    const char *name;
-    jsc_scope scope;
-    jsc_fisher_mode mode;
-    int targets, layers, matrix;
-} questions[] = {
-    {"semantic", JSC_SCOPE_SEMANTIC, .layers = 1},
-    {"semantic, three targets", JSC_SCOPE_SEMANTIC, .targets = 3, .layers = 1},
-    {"temperature, matrix", JSC_SCOPE_TEMPERATURE, .matrix = 1},
-    {"fisher, exact", JSC_SCOPE_FISHER, JSC_FISHER_EXACT, .layers = 1},
-    {"fisher, exact, matrix", JSC_SCOPE_FISHER, JSC_FISHER_EXACT, .matrix = 1},
-    {"fisher, adaptive", JSC_SCOPE_FISHER, JSC_FISHER_ADAPTIVE, .layers = 1},
-    {"path", JSC_SCOPE_PATH, .layers = 1},
-    {"input-x-gradient", JSC_SCOPE_INPUT_X_GRADIENT, .layers = 1},
-};
-enum { N_QUESTIONS = sizeof questions / sizeof *questions };
-
-static jsc_request request_of(const struct question *q)
-{
-    static const int32_t targets[3] = {3, 7, 11};
-    jsc_request r = ask(q->scope, T);
-    r.layers = q->layers, r.matrix = q->matrix, r.fisher_mode = q->mode, r.path_steps = 12;
-    if (q->targets > 0)
-        r.targets = targets, r.n_targets = (size_t)q->targets;
-    return r;
-}
+enum { T = QUESTION_TOKENS, D = 18, L = 3 };
 
 static void check_devices(const char *one, const char *const *lists, double tolerance)
 {
     jsc_model *alone = random_model(&tiny_sizes, one);
     for (; *lists != NULL; lists++) {
         jsc_model *model = random_model(&tiny_sizes, *lists);
-        for (int q = 0; q < N_QUESTIONS; q++) {
-            jsc_request r = request_of(&questions[q]);
+        for (int q = 0; q < n_questions; q++) {
+            jsc_request r = question_request(&questions[q]);
             jsc_attribution *want = answer(alone, &r);
             for (int chunk = 0; chunk <= 4; chunk++) {
                 char what[96];
