@@ -91,27 +91,28 @@ def ranks(values):
 
 
 def spearman(a, b):
+    """Rank correlation; not a number where one of them is constant."""
     x, y = ranks(a), ranks(b)
     mx, my = sum(x) / len(x), sum(y) / len(y)
-    return sum((p - mx) * (q - my) for p, q in zip(x, y)) / math.sqrt(sum((p - mx) ** 2 for p in x) * sum((q - my) ** 2 for q in y))
+    size = math.sqrt(sum((p - mx) ** 2 for p in x) * sum((q - my) ** 2 for q in y))
+    return sum((p - mx) * (q - my) for p, q in zip(x, y)) / size if size > 0.0 else math.nan
 
 
-def say_motifs(result, width=5, skip=10):
-    """Do the places that end like the series ends have more influence? The last `skip` numbers, near in any case, and the first three do not count."""
+def say_motifs(result, width=3, nearest=5, skip=10):
+    """Do the places that look like the end of the series have more influence? Looks at the number there and the one that follows. The last `skip`
+    numbers, near in any case, and the first three do not count."""
     found = numbers(result)
     values, influence = [v for v, _ in found], [s for _, s in found]
     places = range(max(width - 1, 3), len(found) - skip)
     distance = {i: math.dist(values[i - width + 1:i + 1], values[-width:]) for i in places}
-    best = sorted(places, key=lambda i: distance[i])[:max(1, len(places) // 10)]
-    ratio = (sum(influence[i] for i in best) / len(best)) / (sum(influence[i] for i in places) / len(places))
-    agree = spearman([-distance[i] for i in places], [influence[i] for i in places])
-    near = sum(influence[-skip:]) / sum(influence)
-    return (f"the tenth of the places whose last {width} numbers are most like the end has {ratio:.2f} times the mean influence (rank correlation of likeness "
-            f"and influence {agree:.2f}); the last {skip} numbers hold {near:.0%}, the first {early_numbers(influence):.0%}")
-
-
-def early_numbers(influence):
-    return influence[0] / sum(influence)
+    around = {i: 0.5 * (influence[i] + influence[i + 1]) for i in places}
+    best = sorted(places, key=lambda i: distance[i])[:nearest]
+    ratio = (sum(around[i] for i in best) / len(best)) / (sum(around.values()) / len(places))
+    agree = spearman([-distance[i] for i in places], [around[i] for i in places])
+    top = max(places, key=lambda i: influence[i])
+    return (f"the {nearest} places most like the last {width} numbers ({', '.join(map(str, sorted(best)))}) have {ratio:.2f} times the mean influence; rank "
+            f"correlation of likeness and influence {agree:.2f}; most influence at {top}; the last {skip} numbers hold "
+            f"{sum(influence[-skip:]) / sum(influence):.0%}, the first {influence[0] / sum(influence):.0%}")
 
 
 def say_halves(result):

@@ -320,6 +320,12 @@ Test(report_svg, several_results_with_how_alike_they_are)
            "semantic and temperature: Spearman correlation 1.000, 7 of the 7 strongest tokens in common", "<title>tiny</title>");
     cr_expect(eq(int, count(text, "<g><title>token "), 2 * FAKE_TOKENS));
     free(text);
+    g.a.position = 3; /* another prediction: nothing to compare */
+    text = figure_of(both, 2, NULL, &error);
+    cr_assert(text != NULL, "%s", error.text);
+    cr_expect(eq(int, count(text, "Spearman"), 0));
+    free(text);
+    g.a.position = FAKE_TOKENS - 1;
     g.tokens[3].id = 12345; /* other tokens: nothing to compare */
     text = figure_of(both, 2, NULL, &error);
     cr_assert(text != NULL, "%s", error.text);

@@ -193,14 +193,18 @@ static void put_difference(struct svg *svg, const jsc_report_input *input)
 
 /* ---- how alike -------------------------------------------------------------------------------------------------------------------- */
 
+/* The same tokens and position; other predictions are not alike, nor should they be. */
+static bool is_comparable(const jsc_attribution *a, const jsc_attribution *b)
+{
+    return a->position == b->position && compare_same_tokens(a, b);
+}
+
 static void put_pair(struct svg *svg, const jsc_report_input *input, size_t i, size_t k)
 {
     const int strongest = svg->options->top_k > 0 ? svg->options->top_k : STRONGEST;
     struct strbuf words = {0};
     jsc_comparison alike;
     jsc_error error;
-    if (!compare_same_tokens(input->attributions[i], input->attributions[k]))
-        return;
     const jsc_status status = jsc_compare(input->attributions[i], input->attributions[k], strongest, &alike, &error);
     if (status != JSC_OK) {
         sink_fail(svg->sink, status, error.text);
@@ -219,8 +223,13 @@ static void put_comparison(struct svg *svg, const jsc_report_input *input)
 {
     svg->y += input->n > 1 ? 0.7 * svg->small : 0.0;
     for (size_t k = 1; k < input->n; k++)
-        for (size_t i = 0; i < (input->n <= PAIRS_MAX ? k : 1); i++)
+        for (size_t i = 0; i < k; i++) {
+            if (!is_comparable(input->attributions[i], input->attributions[k]))
+                continue;
             put_pair(svg, input, i, k);
+            if (input->n > PAIRS_MAX)
+                break;
+        }
 }
 
 /* ---- the file --------------------------------------------------------------------------------------------------------------------- */

@@ -113,7 +113,9 @@ static void put_line(const struct plot *p, size_t from, size_t until, const char
     struct strbuf *s = &p->svg->body;
     if (until < from + 2)
         return;
-    strbuf_printf(s, "<polyline fill=\"none\" stroke=\"" SVG_RED "\" stroke-width=\"0.8\" stroke-linejoin=\"round\"%s points=\"", more);
+    const double one = at_x(p, 1.0) - at_x(p, 0.0), stroke = fmin(fmax(0.25 * one, 0.45), 0.8);
+    strbuf_printf(s, "<polyline fill=\"none\" stroke=\"" SVG_RED "\" stroke-width=\"%.2f\" stroke-linejoin=\"round\"%s points=\"", stroke,
+                  more);
     for (size_t i = from; i < until; i++)
         strbuf_printf(s, i > from ? " %.2f,%.2f" : "%.2f,%.2f", at_x(p, place_of(p, i) + 0.5), at_value(p, p->series.numbers[i].value));
     strbuf_puts(s, "\"/>\n");
