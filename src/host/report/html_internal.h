@@ -41,6 +41,8 @@ void html_page_close(struct html_page *page);
 void html_take(struct html_page *page, const struct html_line *line);
 /* Both directions of the scale are used. */
 bool html_diverges(const struct html_line *line);
+/* 0..63: the step of a ramp for value; of a diverging one 32 up for 0 and above, 31 down below 0. */
+int html_step(bool diverges, double value, double largest);
 /* Class of a value of the line at hand: "b12", "d40". */
 struct html_class {
     char name[8];

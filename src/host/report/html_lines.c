@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STEPS       64    /* classes of a ramp */
+#define SIDE        32    /* classes of each side of a diverging ramp, half of all */
 #define TEXT_TOKENS 40000 /* of all texts in the page; the script makes the others */
 
 static size_t tokens_scored(const jsc_attribution *a)
@@ -114,18 +114,19 @@ bool html_diverges(const struct html_line *line)
     return line->of_signed || line->minus != NULL;
 }
 
+int html_step(bool diverges, double value, double largest)
+{
+    const double share = ramp_share(diverges ? fabs(value) : value, largest);
+    if (!diverges)
+        return (int)lrint(share * (2 * SIDE - 1));
+    return value < 0.0 ? SIDE - 1 - (int)lrint(share * (SIDE - 1)) : SIDE + (int)lrint(share * (SIDE - 1));
+}
+
 struct html_class html_class(const struct html_line *line, double value, double largest)
 {
     struct html_class class = {""};
-    const double share = ramp_share(fabs(value), largest);
-    int step;
-    if (!html_diverges(line))
-        step = (int)lrint(ramp_share(value, largest) * (STEPS - 1));
-    else if (value < 0.0)
-        step = STEPS / 2 - 1 - (int)lrint(share * (STEPS / 2 - 1));
-    else
-        step = STEPS / 2 + (int)lrint(share * (STEPS / 2 - 1));
-    (void)snprintf(class.name, sizeof class.name, "%c%d", html_diverges(line) ? 'd' : 'b', step);
+    const bool diverges = html_diverges(line);
+    (void)snprintf(class.name, sizeof class.name, "%c%d", diverges ? 'd' : 'b', html_step(diverges, value, largest));
     return class;
 }
 

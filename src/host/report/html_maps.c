@@ -9,7 +9,6 @@
 #define TABLE_COLUMNS 48
 #define TABLE_CELLS   2000
 #define PAGE_CELLS    (1u << 20) /* of all maps as data: 4 MiB of floats, 5.6 MB of text */
-#define STEPS         64
 
 struct map {
     const double *plus, *minus; /* minus: NULL if this is no difference */
@@ -69,12 +68,7 @@ static double largest_of(const double *row, size_t n)
 /* Cividis for sizes, the diverging ramp for differences. */
 static void put_cell(struct sink *sink, const struct map *map, double value, double largest)
 {
-    const double share = ramp_share(fabs(value), largest);
-    if (map->minus == NULL)
-        sink_printf(sink, "<td class=\"c%d\"></td>", (int)lrint(ramp_share(value, largest) * (STEPS - 1)));
-    else
-        sink_printf(sink, "<td class=\"d%d\"></td>",
-                    STEPS / 2 - (value < 0.0) + (value < 0.0 ? -1 : 1) * (int)lrint(share * (STEPS / 2 - 1)));
+    sink_printf(sink, "<td class=\"%c%d\"></td>", map->minus != NULL ? 'd' : 'c', html_step(map->minus != NULL, value, largest));
 }
 
 static void put_map_table(const struct html_page *page, const struct map *map)

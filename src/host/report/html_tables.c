@@ -193,7 +193,7 @@ static void put_pair(const struct html_page *page, size_t i, size_t k)
 {
     const jsc_attribution *a = page->input->attributions[i], *b = page->input->attributions[k];
     struct sink *sink = page->sink;
-    jsc_comparison c = {NAN, 0, 0};
+    jsc_comparison c = {(double)NAN, 0, 0};
     sink_puts(sink, "<tr><th>");
     html_puts(sink, page->input->labels[i]);
     sink_puts(sink, "</th><th>");
