@@ -136,8 +136,9 @@ step published 300 "$build/bench/bench" --scaling --device cuda --precision fast
 # ---- measured: a process for each GPU ------------------------------------------------------------------------------------------------------
 
 # The first shape, exact, by every rank together; rank 0 writes.
-ids=$(seq -s, 3 7 444)
-ask="attribute $folder/models/$1 --scope fisher --exact --precision fast --ids $ids --format json"
+ids=$(seq -s, 3 66)
+first=$folder/models/$1
+ask="--scope fisher --exact --precision fast --ids $ids --format json"
 export JSC_RENDEZVOUS="$folder/meet/"
 text="The lens of a model shows what it saw"
 
@@ -146,13 +147,13 @@ together() {
     launcher=$1
     shift
     # shellcheck disable=SC2086 # a list of words
-    step "$launcher" 600 "$@" "$build/jscopes" $ask --device cuda --join --output "$folder/answers/$launcher.json"
+    step "$launcher" 600 "$@" "$build/jscopes" attribute "$first" $ask --device cuda --join --output "$folder/answers/$launcher.json"
     step "$launcher-compared" 20 python3 bench/compare_runs.py "$folder/answers/alone.json" "$gpus" "$folder/answers/$launcher.json"
     step "$launcher-ranks" 300 "$@" "$build/examples/ranks" tests/golden/tiny_llama "$text" cuda
 }
 
 # shellcheck disable=SC2086 # a list of words
-step alone 600 "$build/jscopes" $ask --device cuda:0 --output "$folder/answers/alone.json"
+step alone 600 "$build/jscopes" attribute "$first" $ask --device cuda:0 --output "$folder/answers/alone.json"
 step alone-ranks 300 "$build/examples/ranks" tests/golden/tiny_llama "$text" cuda:0
 if has torchrun; then
     together torchrun torchrun --standalone --no-python --nproc-per-node "$gpus"
