@@ -8,7 +8,7 @@
 static jsc_status get_number(const char *name, const json_t *object, const char *key, double *out, jsc_error *error)
 {
     if (json_is_null(json_object_get(object, key))) {
-        *out = NAN;
+        *out = (double)NAN;
         return JSC_OK;
     }
     return json_get_double(name, object, key, -DBL_MAX, DBL_MAX, out, NULL, error);

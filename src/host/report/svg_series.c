@@ -61,7 +61,8 @@ static void put_axes(const struct plot *p)
     const struct svg_style blue = {size, SVG_END, SVG_BLUE, false, false}, red = {size, SVG_START, SVG_RED, false, false},
                            grey = {size, SVG_MIDDLE, SVG_GREY, false, false}, blue_up = {size, SVG_MIDDLE, SVG_BLUE, false, true},
                            red_up = {size, SVG_MIDDLE, SVG_RED, false, true};
-    const double step = mark_step((double)p->series.n + 1.0, 6);
+    const double distance = mark_step((double)p->series.n + 1.0, 6);
+    const size_t step = distance > 1.0 ? (size_t)distance : 1;
 
     svg_rule(svg, p->left, p->top, p->left, bottom);
     svg_rule(svg, right, p->top, right, bottom);
@@ -73,9 +74,10 @@ static void put_axes(const struct plot *p)
         svg_textf(svg, right + gap, at_value(p, p->low) + 0.3 * size, &red, "%.4g", p->low);
     svg_textf(svg, size, p->top + 0.5 * p->height, &blue_up, "Influence");
     svg_textf(svg, right + p->right, p->top + 0.5 * p->height, &red_up, "value");
-    for (double place = 0.0; place <= (double)p->series.n; place += step < 1.0 ? 1.0 : step) {
-        svg_rule(svg, at_x(p, place + 0.5), bottom, at_x(p, place + 0.5), bottom + 2.0);
-        svg_textf(svg, at_x(p, place + 0.5), bottom + 1.2 * size, &grey, "%.0f", place);
+    for (size_t place = 0; place <= p->series.n; place += step) {
+        const double x = at_x(p, (double)place + 0.5);
+        svg_rule(svg, x, bottom, x, bottom + 2.0);
+        svg_textf(svg, x, bottom + 1.2 * size, &grey, "%zu", place);
     }
     svg_textf(svg, p->left + 0.5 * p->width, bottom + 2.4 * size, &grey, "number in the series");
 }
