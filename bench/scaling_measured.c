@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define DEVICES_MOST 16
+#define NAME_BYTES   24 /* "cuda:0" */
 
 static const struct measured_scope {
     const char *name;
@@ -43,7 +44,7 @@ static void ask(void *context)
 static int count_devices(const struct bench *bench)
 {
     int n = 0;
-    char name[16];
+    char name[NAME_BYTES];
     const struct jsc_ops *ops = NULL;
     jsc_error error;
     if (strncmp(bench->ops->name, "cuda", 4) != 0)
@@ -89,7 +90,7 @@ static void close_team(struct team *t)
 /* n replicas as a group; one is a model alone. */
 static bool open_replicas(struct team *t, int n)
 {
-    char name[16];
+    char name[NAME_BYTES];
     jsc_error error;
     for (int i = 0; i < n; i++) {
         device_name(t, i, name, sizeof name);
@@ -103,11 +104,11 @@ static bool open_replicas(struct team *t, int n)
 
 static bool open_stages(struct team *t, int n)
 {
-    char names[DEVICES_MOST * 16] = "";
+    char names[DEVICES_MOST * NAME_BYTES] = "";
     for (int i = 0; i < n; i++) {
         if (i > 0)
             strcat(names, "+");
-        device_name(t, i, names + strlen(names), 16);
+        device_name(t, i, names + strlen(names), NAME_BYTES);
     }
     return open_on(t, names);
 }
