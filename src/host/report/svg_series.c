@@ -115,7 +115,7 @@ static void put_line(const struct plot *p, size_t from, size_t until, const char
     struct strbuf *s = &p->svg->body;
     if (until < from + 2)
         return;
-    const double one = at_x(p, 1.0) - at_x(p, 0.0), stroke = fmin(fmax(0.25 * one, 0.45), 0.8);
+    const double one = at_x(p, 1.0) - at_x(p, 0.0), stroke = fmin(fmax(0.3 * one, 0.5), 0.8);
     strbuf_printf(s, "<polyline fill=\"none\" stroke=\"" SVG_RED "\" stroke-width=\"%.2f\" stroke-linejoin=\"round\"%s points=\"", stroke,
                   more);
     for (size_t i = from; i < until; i++)
