@@ -213,6 +213,8 @@
     }
     open('text');
     check('TSV has a line per token', tsv().trimEnd().split('\n').length === lines[state.line].n + 1);
+    const [head, first] = tsv().split('\n').map((row) => row.split('\t'));
+    check('TSV has its columns', first.length === head.length && first[1] === String(lines[state.line].tokens[0].id));
     check('TSV has the very numbers', tsv().split('\n')[1].split('\t').map(Number).includes(valuesOf(lines[state.line])[0]) || Number.isNaN(valuesOf(lines[state.line])[0]));
   };
 

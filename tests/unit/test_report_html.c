@@ -392,6 +392,7 @@ Test(report_html, case_43_undefined_numbers_are_words_in_the_text_and_null_in_th
     char *page = write_page(&f.a);
     check_markup(page);
     expect_in(page, "<span class=\"b0\">: &quot;</span>");
+    expect_in(page, "<span class=\"b63\"> \\x1b[31m</span>"); /* the scale is that of the finite scores */
     expect_in(page, "<td>undefined</td>");
     cr_expect(strstr(strstr(page, "<main"), ">nan") == NULL && strstr(strstr(page, "<main"), ">inf") == NULL);
     json_t *data = page_data(page), *tokens = json_object_get(json_array_get(json_object_get(data, "results"), 0), "tokens");
