@@ -146,18 +146,18 @@ Test(stages, a_plan_makes_enough_chunks_to_keep_all_at_work)
               plans[1].bubble);
 }
 
-/* Memory decides where the blocks go: what is outside them lies on the last device too. */
-Test(stages, blocks_are_shared_out_by_memory)
+/* Blocks are dealt out evenly where memory allows; what is outside them lies on the last device too. */
+Test(stages, blocks_are_dealt_out_by_time_and_memory)
 {
     static const struct {
         uint64_t block, outer, room[3];
         int ends[3];
     } rows[] = {
-        {100, 0, {1000, 1000, 1000}, {4, 8, 12}},
-        {100, 400, {1000, 1000, 1000}, {6, 11, 12}}, /* the last has room for less */
-        {100, 0, {2000, 1000, 1000}, {6, 9, 12}},
-        {100, 0, {10, 10, 10}, {4, 8, 12}}, /* too small for any: still even, the loader refuses */
-        {100, 5000, {1000, 1000, 1000}, {10, 11, 12}},
+        {100, 0, {1000, 1000, 1000}, {4, 8, 12}},     {100, 400, {1000, 1000, 1000}, {5, 10, 12}}, /* the last has room for less */
+        {100, 0, {2000, 1000, 1000}, {4, 8, 12}},                                                  /* more memory is no more speed */
+        {100, 0, {4000, 500, 500}, {6, 9, 12}}, /* three fifths of their memory are 300 */
+        {100, 0, {10, 10, 10}, {4, 8, 12}},     /* too small for any: still even, the loader refuses */
+        {100, 5000, {1000, 1000, 1000}, {6, 11, 12}},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct jsc_device devices[3];
@@ -173,16 +173,25 @@ Test(stages, blocks_are_shared_out_by_memory)
         for (int l = 0; l < 12; l++)
             bytes[l] = rows[i].block;
         cr_assert(stages_assign(&stages[2], bytes, rows[i].outer, &error) == JSC_OK);
-        double most = 0.0, wanted = 0.0;
-        for (int k = 0; k < 3; k++) {
-            const double outer = k == 2 ? (double)rows[i].outer : 0.0, block = (double)rows[i].block, room = (double)rows[i].room[k];
-            most = fmax(most, (outer + block * (stages[k].end_block - stages[k].first_block)) / room);
-            wanted = fmax(wanted, (outer + block * (rows[i].ends[k] - (k > 0 ? rows[i].ends[k - 1] : 0))) / room);
-            cr_expect(stages[k].first_block == (k > 0 ? stages[k - 1].end_block : 0) && stages[k].end_block > stages[k].first_block);
-        }
-        cr_expect(stages[2].end_block == 12);
-        cr_expect(most <= wanted + 1e-12, "row %zu: %g of the fullest is used, %g would do", i, most, wanted);
+        for (int k = 0; k < 3; k++)
+            cr_expect(stages[k].end_block == rows[i].ends[k] && stages[k].first_block == (k > 0 ? rows[i].ends[k - 1] : 0),
+                      "row %zu: stage %d holds blocks %d to %d", i, k, stages[k].first_block, stages[k].end_block);
     }
+}
+
+/* A pull of few right-hand sides is cut up too: each of four stages would else wait for three quarters of the time. */
+Test(stages, small_pulls_are_cut_into_chunks)
+{
+    static const struct random_sizes sizes = {.d = 128, .f = 256, .H = 4, .K = 2, .h = 32, .L = 8, .V = 300, .head = 0.3, .seed = 5};
+    jsc_model *models[2] = {random_model(&sizes, "cpu"), random_model(&sizes, "cpu+cpu+cpu+cpu")};
+    cr_expect(eq(int, plan_chunk(models[0], 64, 16, 100), 16));
+    cr_expect(eq(int, plan_chunk(models[0], 64, 16, 10), 8));
+    cr_expect(eq(int, plan_chunk(models[0], 64, 1, 100), 1));
+    const int chunk = plan_chunk(models[1], 64, 16, 100);
+    cr_expect(chunk >= 1 && chunk <= 4, "%d", chunk);
+    cr_expect(eq(int, plan_chunk(models[1], 64, 1, 100), 1));
+    cr_expect(plan_chunk(models[1], 64, 16, 3) <= 3);
+    jsc_model_close(models[0]), jsc_model_close(models[1]);
 }
 
 Test(stages, lists_that_make_no_sense_are_refused)

@@ -25,6 +25,10 @@ struct work {
 /* Fills plan (S and B reduced until it fits); JSC_E_MEMORY if S = B = 1 does not fit. */
 jsc_status plan_compute(const jsc_model *model, const struct work *work, jsc_plan *plan, jsc_error *error);
 
+/* Right-hand sides of one chunk, at most `most`, when n are pulled back from token T - 1: all alike, in as few chunks as possible, or over several
+ * devices in as many as keep them at work. */
+int plan_chunk(const jsc_model *model, int T, int n, int most);
+
 /* Bytes of the device's memory beyond the weights that a request may take: what it asks for, or (0) nine tenths of what is free. */
 uint64_t plan_limit(const jsc_model *model, uint64_t asked);
 
@@ -158,6 +162,8 @@ jsc_status forward_logits(struct trace *trace, int row, double *z, double *slope
  * Costs n forward passes of like's T tokens without the head. u is overwritten. */
 jsc_status tangents_run(const struct trace *like, const double *x, const double *y, double *u, int n, int row, double *dy,
                         jsc_error *error);
+/* Of n tangents, how many go through one forward pass. */
+int tangents_at_once(int T, int n);
 /* Bytes that it takes. */
 uint64_t tangents_bytes(const jsc_model *model, int T, int n);
 

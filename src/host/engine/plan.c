@@ -188,14 +188,36 @@ static void count_flops(const jsc_model *m, const struct work *work, jsc_plan *p
         plan->backward_flops *= 0.5 * pulls_of(work);
 }
 
-/* In units of pull_cost: all chunks of B. Stages work at once, each on another chunk, but for the first and the last few. */
+/* In units of pull_cost: stages work at once, each on another chunk, but for the first and the last few. */
+static double staged_cost(const jsc_model *m, int S, int T, int chunks, int B)
+{
+    const int stages = stages_count(m);
+    return (double)(chunks + stages - 1) / stages * pull_cost(m, S, T, B);
+}
+
+int plan_chunk(const jsc_model *m, int T, int n, int most)
+{
+    const int fewest = (n + most - 1) / most, stages = stages_count(m);
+    int best = (n + fewest - 1) / fewest;
+    double least = staged_cost(m, 1, T, fewest, best);
+
+    for (int chunks = fewest + 1; stages > 1 && chunks <= n && chunks <= 8 * stages; chunks++) {
+        const int B = (n + chunks - 1) / chunks;
+        const double cost = staged_cost(m, 1, T, (n + B - 1) / B, B);
+        if (cost < least)
+            least = cost, best = B;
+    }
+    return best;
+}
+
+/* The same of all the work. */
 static double total_cost(const jsc_model *m, const struct work *work, const struct cut *cut)
 {
     const int batches = (work->S + cut->S - 1) / cut->S, chunks = (work->n_rhs + cut->B - 1) / cut->B;
     const int stages = stages_count(m);
     double cost = 0.0;
     if (!work->stairs)
-        return (double)batches * (chunks + stages - 1) / stages * pull_cost(m, cut->S, work->T, cut->B);
+        return batches * staged_cost(m, cut->S, work->T, chunks, cut->B);
     for (int end = cut->B; end - cut->B < work->n_rhs; end += cut->B)
         cost += pull_cost(m, 1, end < work->T ? end : work->T, cut->B);
     return batches * (cost + (stages - 1) * pull_cost(m, 1, work->T, cut->B)) / stages;

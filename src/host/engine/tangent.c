@@ -8,7 +8,7 @@
 /* Largest relative change of a token's input. On SmolLM2 differences are then right to 1 % (float32 noise 0.05 %, the rest curvature). */
 #define STEP 5e-4
 
-static int at_once(int T, int n)
+int tangents_at_once(int T, int n)
 {
     const int S = TANGENT_ROWS / T;
     return S < 1 ? 1 : S < n ? S : n;
@@ -16,7 +16,7 @@ static int at_once(int T, int n)
 
 uint64_t tangents_bytes(const jsc_model *m, int T, int n)
 {
-    return trace_forward_bytes(m, at_once(T, n), T);
+    return trace_forward_bytes(m, tangents_at_once(T, n), T);
 }
 
 static double norm(const double *v, size_t n)
@@ -46,7 +46,7 @@ jsc_status tangents_run(const struct trace *like, const double *x, const double 
 {
     jsc_status status = JSC_OK;
     const size_t T = (size_t)like->T, d = (size_t)like->model->d;
-    const int most = at_once(like->T, n);
+    const int most = tangents_at_once(like->T, n);
     struct trace *t = NULL;
     double *steps = NULL;
 

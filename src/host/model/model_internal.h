@@ -122,7 +122,7 @@ struct stage_names {
 };
 /* "cuda:0+1+2" or "cpu+cpu". n = 1, nothing in name: no list (also NULL). JSC_E_ARGUMENT: a list that cannot be read or names a GPU twice. */
 jsc_status stages_parse(const char *device, struct stage_names *out, jsc_error *error);
-/* Sets first_block and end_block of every stage, so that each takes the same share of its device's free memory. outer_bytes: of what lies
+/* Sets first_block and end_block of every stage, as evenly as each device's free memory allows. outer_bytes: of what lies
  * outside the blocks, in the last stage. */
 jsc_status stages_assign(struct jsc_model *model, const uint64_t *block_bytes, uint64_t outer_bytes, jsc_error *error);
 jsc_status stages_describe(struct jsc_model *model, jsc_error *error); /* sets devices */

@@ -104,6 +104,9 @@ uint64_t stages_memory_left(const jsc_model *model)
 
 /* ---- which blocks where -------------------------------------------------------------------------------------------------------- */
 
+/* Weights may take this share of a device's free memory and leave enough for what a request needs. */
+#define WEIGHTS_SHARE 0.6
+
 struct split {
     const uint64_t *block_bytes;
     uint64_t outer_bytes;
@@ -112,15 +115,14 @@ struct split {
     int end[STAGES_MOST];
 };
 
-/* Fills the stages from the lowest on, each up to `share` of its room; false: blocks are left over. */
-static bool fill(struct split *s, double share)
+/* Fills the stages from the lowest on, each with `most` blocks or up to `share` of its room; false: blocks are left over. */
+static bool fill(struct split *s, double share, int most)
 {
     int l = 0;
     for (int i = 0; i < s->n; i++) {
         double used = i == s->n - 1 ? (double)s->outer_bytes : 0.0;
-        const int most = s->L - (s->n - 1 - i); /* one block at least for each of the others */
-        const int first = l;
-        while (l < most && (l == first || used + (double)s->block_bytes[l] <= share * s->room[i]))
+        const int first = l, last = s->L - (s->n - 1 - i); /* one block at least for each of the others */
+        while (l < last && l - first < most && (l == first || used + (double)s->block_bytes[l] <= share * s->room[i]))
             used += (double)s->block_bytes[l++];
         s->end[i] = l;
         if (used > share * s->room[i])
@@ -129,20 +131,28 @@ static bool fill(struct split *s, double share)
     return l == s->L;
 }
 
-/* The least share that takes all blocks; beyond 1 the weights do not fit, and the loader says so. */
-static void balance(struct split *s)
+/* The least share of memory that takes all blocks; beyond 1 the weights do not fit, and the loader says so. */
+static double least_share(struct split *s)
 {
     double low = 0.0, high = 1.0;
-    while (!fill(s, high))
+    while (!fill(s, high, s->L))
         low = high, high *= 2.0;
     for (int i = 0; i < 50; i++) {
         const double middle = 0.5 * (low + high);
-        if (fill(s, middle))
+        if (fill(s, middle, s->L))
             high = middle;
         else
             low = middle;
     }
-    (void)fill(s, high);
+    return high;
+}
+
+/* The stage with most blocks is the one that the others wait for: as few for it as memory allows. */
+static void balance(struct split *s)
+{
+    const double least = least_share(s), share = least > WEIGHTS_SHARE ? least : WEIGHTS_SHARE;
+    for (int most = (s->L + s->n - 1) / s->n; !fill(s, share, most); most++) {
+    }
 }
 
 jsc_status stages_assign(jsc_model *model, const uint64_t *block_bytes, uint64_t outer_bytes, jsc_error *error)
@@ -154,7 +164,7 @@ jsc_status stages_assign(jsc_model *model, const uint64_t *block_bytes, uint64_t
         return status_set(error, JSC_E_ARGUMENT, "%s: %d devices for the stages of %d blocks: at most one for each block", model->path,
                           split.n, split.L);
     for (const jsc_model *m = model; m != NULL; m = m->below)
-        split.room[--i] = m->device->own_memory > 0 ? (double)m->memory_left + 1.0 : 1e9;
+        split.room[--i] = m->device->own_memory > 0 ? (double)m->memory_left + 1.0 : 1e30; /* one memory for all */
     balance(&split);
     i = split.n;
     for (jsc_model *m = model; m != NULL; m = m->below) {

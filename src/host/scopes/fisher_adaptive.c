@@ -157,7 +157,7 @@ static jsc_status informed_block(struct adaptive *a, struct subspace *s, jsc_err
     TRY(mem_new(&s->FU, (size_t)n * d, error));
     weigh_gradients(a, n, u);
     TRY(job_progress(job, "backward", 0.0, error));
-    TRY(tangents_run(job->trace, job->x, job->y, u, n, job->p, s->U, error));
+    TRY(job_tangents(job, u, n, s->U, error));
     TRY(job_progress(job, "backward", n, error));
     a->n_tangents += n;
     s->found = orthonormalise(s->U, n, a->f->d);

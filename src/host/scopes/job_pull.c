@@ -1,6 +1,8 @@
 /* job_pull.c: right-hand sides of a request, a chunk at a time: by one model, or shared out over ranks. */
 #include "scopes_internal.h"
 
+#include <string.h>
+
 int job_parts(const struct job *job)
 {
     return job->comm != NULL ? job->comm->size : pipeline_slots(job->plan.stages);
@@ -102,7 +104,7 @@ static jsc_status pull_alone(struct job *job, struct sides *s, jsc_error *error)
     struct flight flight = {.job = job, .sides = s};
     struct pipeline pipeline = {.fill = fill_chunk, .done = take_chunk, .user = &flight};
 
-    s->chunk = job_share(s->n, 1, job->plan.chunk);
+    s->chunk = plan_chunk(job->model, job->T, s->n, job->plan.chunk);
     pipeline.n = (s->n + s->chunk - 1) / s->chunk;
     TRY(make_buffers(job, s, error));
     TRY(pipeline_run(job->trace, &pipeline, error));
@@ -176,4 +178,33 @@ jsc_status job_pull_grads(struct job *job, int n, const double *cotangents, bool
 {
     struct sides sides = {.n = n, .cotangents = cotangents, .wants_grads = wanted, .sink = sink, .user = user};
     return pull_all(job, &sides, error);
+}
+
+/* ---- tangents ------------------------------------------------------------------------------------------------------------------ */
+
+/* Whole forward passes for each rank: their sizes, and so every bit, are those of one rank alone. */
+static jsc_status share_tangents(struct job *job, double *u, int n, double *dy, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct comm *comm = job->comm;
+    const size_t T = (size_t)job->T, d = (size_t)job->model->d;
+    const int most = tangents_at_once(job->T, n), passes = (n + most - 1) / most, each = (passes + comm->size - 1) / comm->size * most;
+    const int first = comm->rank * each, left = n - first, count = left < each ? left : each;
+    double *mine = NULL, *all = NULL;
+
+    TRY(mem_new(&mine, (size_t)each * d, error));
+    TRY(mem_new(&all, (size_t)comm->size * (size_t)each * d, error));
+    if (count > 0)
+        TRY(tangents_run(job->trace, job->x, job->y, u + (size_t)first * T * d, count, job->p, mine, error));
+    TRY(comm->gather(comm, mine, (size_t)each * d * sizeof *mine, all, error));
+    memcpy(dy, all, (size_t)n * d * sizeof *dy);
+done:
+    mem_free(mine);
+    mem_free(all);
+    return status;
+}
+
+jsc_status job_tangents(struct job *job, double *u, int n, double *dy, jsc_error *error)
+{
+    return job->comm != NULL ? share_tangents(job, u, n, dy, error) : tangents_run(job->trace, job->x, job->y, u, n, job->p, dy, error);
 }

@@ -61,6 +61,8 @@ static inline int job_share(int n, int ranks, int most)
 jsc_status job_pull(struct job *job, int n, const double *cotangents, const int32_t *pos, pull_sink sink, void *user, jsc_error *error);
 /* The same at p, with gradients if `grads`: those of one chunk are in memory at a time. */
 jsc_status job_pull_grads(struct job *job, int n, const double *cotangents, bool grads, pull_sink sink, void *user, jsc_error *error);
+/* tangents_run at p of the n tangents u (overwritten); several ranks share the forward passes out. */
+jsc_status job_tangents(struct job *job, double *u, int n, double *dy, jsc_error *error);
 /* The scopes whose score is a norm: pulls out->n_scores cotangents at p, fills out->scores and out->layers with square roots. */
 jsc_status job_norms(struct job *job, const double *cotangents, jsc_error *error);
 /* Progress by work units; JSC_E_CANCELLED. */

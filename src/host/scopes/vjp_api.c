@@ -19,6 +19,7 @@ struct call {
     /* of each chunk that is alive, [pipeline_slots][...] */
     double *cot, *sums, *grads;
     int32_t *pos;
+    size_t chunk;       /* right-hand sides at once */
     size_t before, now; /* right-hand sides pulled back, and in the chunk at work */
 };
 
@@ -82,7 +83,8 @@ static jsc_status begin(struct call *call, const jsc_model *m, jsc_error *error)
     call->plan = (jsc_plan)JSC_PLAN_INIT;
     TRY(plan_compute(m, &work, &call->plan, error));
     TRY(trace_make(m, &call->plan, &call->trace, error));
-    const size_t all = (size_t)call->plan.chunk * (size_t)pipeline_slots(call->plan.stages);
+    call->chunk = (size_t)plan_chunk(m, work.T, work.n_rhs, call->plan.chunk);
+    const size_t all = call->chunk * (size_t)pipeline_slots(call->plan.stages);
     TRY(mem_new(&call->x, call->T * call->d, error));
     TRY(mem_new(&call->cot, all * call->d, error));
     TRY(mem_new(&call->pos, all, error));
@@ -123,7 +125,7 @@ static jsc_status tell(void *user, double share, jsc_error *error)
 static jsc_status fill_chunk(void *user, int i, struct pull *pull, jsc_error *error)
 {
     struct call *call = user;
-    const size_t chunk = (size_t)call->plan.chunk, first = (size_t)i * chunk, count = call->B - first < chunk ? call->B - first : chunk;
+    const size_t chunk = call->chunk, first = (size_t)i * chunk, count = call->B - first < chunk ? call->B - first : chunk;
     const size_t slot = (size_t)(i % pipeline_slots(call->plan.stages)), rows = call->T * chunk;
     double *cot = call->cot + slot * chunk * call->d;
     int32_t *pos = call->pos + slot * chunk;
@@ -149,7 +151,7 @@ static jsc_status fill_chunk(void *user, int i, struct pull *pull, jsc_error *er
 static jsc_status take_chunk(void *user, int i, const struct pull *pull, jsc_error *error)
 {
     struct call *call = user;
-    call->before = (size_t)i * (size_t)call->plan.chunk, call->now = (size_t)pull->B;
+    call->before = (size_t)i * call->chunk, call->now = (size_t)pull->B;
     give(call, call->before, pull);
     return call->plan.stages > 1 ? tell(call, 1.0, error) : JSC_OK;
 }
@@ -158,8 +160,8 @@ static jsc_status pull_all(struct call *call, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const jsc_vjp_request *r = call->request;
-    const size_t chunk = (size_t)call->plan.chunk;
-    const struct pipeline pipeline = {.n = (int)((call->B + chunk - 1) / chunk), .fill = fill_chunk, .done = take_chunk, .user = call};
+    const struct pipeline pipeline = {
+        .n = (int)((call->B + call->chunk - 1) / call->chunk), .fill = fill_chunk, .done = take_chunk, .user = call};
 
     if (r->sums != NULL)
         memset(r->sums, 0, call->L * call->B * call->n * sizeof *r->sums);
