@@ -1,0 +1,4 @@
+from typing import Any
+
+ffi: Any
+INIT: dict[str, tuple[object, ...]]
