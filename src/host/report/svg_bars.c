@@ -94,7 +94,7 @@ static void put_row(struct bars *b, const jsc_prediction *p)
     svg_escaped(svg, p->text, p->text == NULL ? 0 : strlen(p->text));
     strbuf_printf(&svg->body, " id %" PRId32 ": probability %.4g, logit %.4g%s</title>\n", p->id, p->probability, p->logit,
                   is_target ? ", the target" : "");
-    svg_text(svg, b->x - gap, base, &label, name.failed ? "" : name.text, name.n);
+    svg_text(svg, b->x - gap, base, &label, name.text, name.n);
     svg_rect(svg, b->x, b->y + 0.2 * size, length > 0.4 ? length : 0.4, 1.1 * size, b->target == NULL || is_target ? SVG_RED : SVG_PALE);
     const double percent = 100.0 * p->probability;
     svg_textf(svg, b->x + length + gap, base, &number, percent >= 9.95 ? "%.1f %%" : percent >= 0.01 ? "%.2g %%" : "%.0e %%", percent);

@@ -110,7 +110,7 @@ static void put_token_label(const struct map *m, double x, double y, size_t t, c
 {
     struct strbuf name = {0};
     svg_name(&name, m->a->tokens[t].id, m->a->tokens[t].text, 12);
-    svg_text(m->svg, x, y, style, name.failed ? "" : name.text, name.n);
+    svg_text(m->svg, x, y, style, name.text, name.n);
     m->svg->body.failed = m->svg->body.failed || name.failed;
     strbuf_free(&name);
 }
