@@ -24,7 +24,7 @@
  *   }
  *
  * Errors, ownership: status.h. Models: model.h. Scores: attribute.h. Memory beforehand: plan.h. Own cotangents: vjp.h.
- * Output: report.h. */
+ * Spectra: spectrum.h. Output: report.h. */
 #ifndef JSCOPES_JSCOPES_H
 #define JSCOPES_JSCOPES_H
 
@@ -35,6 +35,7 @@
 #include <jscopes/model.h>
 #include <jscopes/plan.h>
 #include <jscopes/report.h>
+#include <jscopes/spectrum.h>
 #include <jscopes/status.h>
 #include <jscopes/vjp.h>
 

@@ -38,10 +38,10 @@ void row_combine(const double *c, int n, int m, const double *b, int d, double *
             axpy(c[(size_t)i * (size_t)m + (size_t)j], b + (size_t)j * (size_t)d, out + (size_t)i * (size_t)d, (size_t)d);
 }
 
-int orthonormalise(double *m, int k, int d)
+int orthonormalise_from(double *m, int first, int k, int d)
 {
-    int kept = 0;
-    for (int i = 0; i < k; i++) {
+    int kept = first;
+    for (int i = first; i < k; i++) {
         double *row = m + (size_t)kept * (size_t)d;
         memmove(row, m + (size_t)i * (size_t)d, (size_t)d * sizeof *row);
         const double before = sqrt(dense_dot(row, row, (size_t)d));
@@ -58,6 +58,11 @@ int orthonormalise(double *m, int k, int d)
         kept++;
     }
     return kept;
+}
+
+int orthonormalise(double *m, int k, int d)
+{
+    return orthonormalise_from(m, 0, k, d);
 }
 
 enum { CHOLESKY_BLOCK = 64 }; /* rows that stay in a core's cache while all that is left is reduced by them */

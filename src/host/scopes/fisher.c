@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-/* Probability left out of F, as a share of what lies off the most likely token. An estimate need not be finer. */
-#define DROP_EXACT    1e-9
+/* Probability left out of F, as a share of what lies off the most likely token. An estimate need not be as fine as FISHER_DROP_EXACT. */
 #define DROP_ESTIMATE 1e-7
 /* Matrix rows of the adaptive mode: no growth, and no standard errors. */
 #define ROW_DIRECTIONS 64
@@ -101,7 +100,7 @@ static jsc_status matrix_row(struct job *job, int q, jsc_error *error)
     struct factor factor = {0};
 
     TRY(job_head(job, q, error));
-    TRY(fisher_open(&f, job, r->fisher_mode == JSC_FISHER_ADAPTIVE ? DROP_ESTIMATE : DROP_EXACT, error));
+    TRY(fisher_open(&f, job, r->fisher_mode == JSC_FISHER_ADAPTIVE ? DROP_ESTIMATE : FISHER_DROP_EXACT, error));
     if (r->fisher_mode == JSC_FISHER_RANK)
         TRY(factor_rank(&f, r->fisher_rank, &factor, error));
     else if (exact || fisher_small(&f))
@@ -136,7 +135,7 @@ jsc_status fisher_run(struct job *job, jsc_error *error)
     struct fisher f = {0};
     bool exact_pays = false;
 
-    TRY(fisher_open(&f, job, r->fisher_mode == JSC_FISHER_ADAPTIVE ? DROP_ESTIMATE : DROP_EXACT, error));
+    TRY(fisher_open(&f, job, r->fisher_mode == JSC_FISHER_ADAPTIVE ? DROP_ESTIMATE : FISHER_DROP_EXACT, error));
     out->fisher.trace = f.trace;
     out->fisher.dropped_mass = f.dropped;
     if (r->fisher_mode == JSC_FISHER_ADAPTIVE) {

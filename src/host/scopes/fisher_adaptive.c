@@ -90,10 +90,8 @@ static jsc_status take_probes(void *user, const struct pulled *chunk, jsc_error 
     return JSC_OK;
 }
 
-/* A few squares of random sums are skewed like a gamma distribution: where their spread comes out too small, so does their mean, and an
- * honest-looking error would be too small just where it matters. So the variance is taken one standard error of its own higher:
- * sd(v) / v = sqrt((2 + excess kurtosis) / (n - 1)), with the gamma distribution's excess 6 v / mean^2. */
-static double upper_variance(double mean, double v, double n)
+/* sd(v) / v = sqrt((2 + excess kurtosis) / (n - 1)), with the gamma distribution's excess 6 v / mean^2 */
+double upper_variance(double mean, double v, double n)
 {
     return v * (1.0 + sqrt((2.0 + (mean > 0.0 ? 6.0 * v / (mean * mean) : 0.0)) / (n - 1.0)));
 }

@@ -181,7 +181,7 @@ done:
 }
 
 /* All eigenvectors of F: for a narrow model this is quicker than an iteration that must settle. */
-static jsc_status dense_eigenvectors(struct fisher *f, int k, struct subspace *s, jsc_error *error)
+static jsc_status dense_eigenvectors(struct fisher *f, struct subspace *s, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const size_t d = (size_t)f->d;
@@ -192,12 +192,18 @@ static jsc_status dense_eigenvectors(struct fisher *f, int k, struct subspace *s
     TRY(mem_new(&work, d, error));
     TRY(f->job->model->ops->gram(f->job->trace->stream, &(struct op_gram){.n = (size_t)f->n, .d = f->d, .wc = f->wc, .out = s->U}, error));
     symmetric_eigen(s->U, f->d, s->ritz, work);
-    s->found = k;
+    s->found = s->k;
     while (s->found > 0 && !(s->ritz[s->found - 1] > 1e-13 * f->trace))
         s->found--;
 done:
     mem_free(work);
     return status;
+}
+
+jsc_status fisher_eigenvectors(struct fisher *f, struct subspace *s, bool dense, bool *decomposed, jsc_error *error)
+{
+    *decomposed = dense || f->d <= FISHER_DENSE;
+    return *decomposed ? dense_eigenvectors(f, s, error) : subspace_find(f, s, error);
 }
 
 jsc_status factor_rank(struct fisher *f, int k, struct factor *out, jsc_error *error)
@@ -206,12 +212,10 @@ jsc_status factor_rank(struct fisher *f, int k, struct factor *out, jsc_error *e
     const size_t d = (size_t)f->d;
     struct subspace s = {.k = k, .iterations = 60, .settle = 1e-6};
     double kept = 0.0;
+    bool decomposed = false;
 
     *out = (struct factor){0};
-    if (f->d <= FISHER_DENSE)
-        TRY(dense_eigenvectors(f, k, &s, error));
-    else
-        TRY(subspace_find(f, &s, error));
+    TRY(fisher_eigenvectors(f, &s, false, &decomposed, error));
     TRY(mem_new(&out->rows, (size_t)s.found * d, error));
     TRY(mem_new(&out->eigenvalues, (size_t)s.found, error));
     out->n = s.found;

@@ -76,13 +76,15 @@ jsc_status subspace_find(struct fisher *f, struct subspace *s, jsc_error *error)
 {
     jsc_status status = JSC_OK;
     const size_t d = (size_t)f->d;
-    int l = s->k + OVERSAMPLE < f->d ? s->k + OVERSAMPLE : f->d;
+    const int wide = s->k + (s->extra > 0 ? s->extra : OVERSAMPLE), most = s->iterations;
+    int l = wide < f->d ? wide : f->d;
     struct ritz r = {0};
 
     TRY(ritz_make(&r, l, f->d, error));
     for (size_t i = 0; i < (size_t)l * d; i++)
         r.M[i] = rng_normal(f->job->request->seed ^ 0x5eed5eed5eed5eedU, s->stream, i);
-    for (int iteration = 0; iteration < s->iterations; iteration++) {
+    for (int iteration = 0; iteration < most; iteration++) {
+        s->iterations = iteration + 1;
         l = orthonormalise(r.M, l, f->d);
         s->found = s->k < l ? s->k : l;
         if (l == 0)

@@ -154,6 +154,7 @@ jsc_status rank_tokens(const double *P, size_t V, size_t n, struct ranked **out,
 int cholesky_pivoted(double *F, int d, int most, double stop, double *rows, int *pivots, double *diag, double *rest, int threads);
 /* Orthonormalises rows of m [k][d] in place (Gram-Schmidt twice); rows that vanish are dropped; returns how many stay, in front. */
 int orthonormalise(double *m, int k, int d);
+int orthonormalise_from(double *m, int first, int k, int d); /* rows before first are orthonormal already; returns with them */
 double dense_dot(const double *a, const double *b, size_t n);
 void axpy(double s, const double *x, double *y, size_t n); /* y += s x */
 /* out[i][j] = a_i . b_j for rows a [n][d], b [m][d] */
@@ -166,6 +167,8 @@ void symmetric_eigen(double *a, int n, double *values, double *work);
 /* ---- Fisher: F = Wc^T Wc (fisher.c, fisher_factor.c, fisher_adaptive.c) ---------------------------------------------------------- */
 
 #define FISHER_BLOCK 64 /* rows of M in one product F M: bounds its scratch */
+/* Probability left out of F where nothing is estimated, as a share of what lies off the most likely token. */
+#define FISHER_DROP_EXACT 1e-9
 
 /* F at one target position, as centred rows on the device. */
 struct fisher {
@@ -203,7 +206,8 @@ struct subspace {
     const double *D;
     int n_d;
     int k;           /* wanted */
-    int iterations;  /* at most */
+    int extra;       /* further vectors: they make the wanted ones settle sooner; 0: as usual */
+    int iterations;  /* at most; those done when it returns */
     double settle;   /* stop when every wanted Ritz value moves by less than this share of the largest */
     uint64_t stream; /* of the random start */
     /* out, made by subspace_find, freed by subspace_free: */
@@ -213,6 +217,8 @@ struct subspace {
 };
 jsc_status subspace_find(struct fisher *f, struct subspace *s, jsc_error *error);
 void subspace_free(struct subspace *s);
+/* The eigenvectors of F alone, by decomposing all of it (FU is not made) where that is quicker or `dense`; *decomposed says which. */
+jsc_status fisher_eigenvectors(struct fisher *f, struct subspace *s, bool dense, bool *decomposed, jsc_error *error);
 /* (F - D^T D) m */
 jsc_status residual_apply(struct fisher *f, const double *D, int n_d, const double *m, int k, double *out, jsc_error *error);
 
@@ -231,6 +237,9 @@ void exact_part_free(struct exact_part *part);
 /* Signs of the request's seed: rows out [count][d] = L xi. */
 jsc_status fisher_probes(struct fisher *f, uint64_t first, int count, double *out, jsc_error *error);
 
+/* A few squares of random sums are skewed like a gamma distribution: where their spread comes out too small, so does their mean, and an
+ * honest-looking error would be too small just where it matters. So the variance v of n of them is taken one standard error of its own higher. */
+double upper_variance(double mean, double v, double n);
 /* fisher_adaptive.c: exact directions and random probes until the standard errors are small enough. *exact_pays: the errors would need
  * nearly as many right-hand sides as exact; nothing was filled. */
 jsc_status fisher_adaptive(struct fisher *f, bool *exact_pays, jsc_error *error);
