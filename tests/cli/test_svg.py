@@ -99,6 +99,17 @@ class Figure(Case):
     def test_a_series_needs_numbers(self):
         self.bad(1, "attribute", TINY, "--ids", "1,2,3", "--format", "svg", "--series", says="numbers")
 
+    def test_a_series(self):
+        root = ElementTree.fromstring(self.good("attribute", TINY, "--text", "29,30,31,33,36,40,", "--format", "svg", "--series"))
+        self.check_places(root)
+        numbers = [r for r in root.iter(SVG + "rect") if (r.findtext(SVG + "title") or "").startswith("number ")]
+        self.assertEqual([t.findtext(SVG + "title").split(",")[0] for t in numbers], [f"number {i}: {n}" for i, n in enumerate((29, 30, 31, 33, 36, 40))])
+        left, _, width, _ = map(float, root.get("viewBox").split())
+        line = root.find(SVG + "polyline")
+        self.assertEqual(len(line.get("points").split()), 6)
+        for point in line.get("points").split():
+            self.assertTrue(left < float(point.split(",")[0]) < left + width)
+
     def test_other_programs_read_it(self):
         data, root = self.figure("--layers", "--scope", "fisher")
         path = os.path.join(self.folder.name, "figure.svg")
