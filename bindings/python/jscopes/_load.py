@@ -64,6 +64,8 @@ def _find(model: str | os.PathLike[str], revision: str | None) -> bytes:
 def _open(opened: Callable[[Any, Any], None], device: str, precision: str, threads: int | None, weights: bool, progress: Progress) -> Model:
     if precision not in _PRECISIONS:
         raise ArgumentError(f"precision is one of {', '.join(_PRECISIONS)}; not {precision!r}")
+    if threads is not None and threads < 1:
+        raise ArgumentError(f"threads: {threads}; at least 1, or None")
     start_threads()
     watch = Watch(progress)
     name = ffi.new("char[]", device.encode())

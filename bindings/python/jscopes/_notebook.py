@@ -14,9 +14,12 @@ def static_part(page: str, n_tokens: int) -> str:
     """The report's style and content without its script: markup of the library's own page, in which every text is escaped. Its rules
     stand below .jscopes, so that any number of results, and the notebook itself, keep out of each other's way."""
     style = page[page.index("<style>"):page.index("</style>") + len("</style>")]
-    style = style.replace(":root { color-scheme: light dark; }", ".jscopes { color-scheme: light dark; }")
+    style = style.replace(":root {", ".jscopes {")
+    style = style.replace("</style>", ".jscopes.jscopes-cell { margin: 0; padding: .2rem 0 1rem; }\n</style>")
     main = page[page.index('<main class="jscopes">'):page.index("</main>") + len("</main>")]
-    main = re.sub(r'(<article class="panel") id="line-\d+"', r"\1", main)  # an id may stand once in a document
+    main = main.replace('<main class="jscopes">', '<div class="jscopes jscopes-cell">').replace("</main>", "</div>")
+    main = re.sub(r'(<article class="panel") id="line-\d+"', r"\1", main)  # an id, as a main, may stand once in a document
+    main = re.sub(r'<section data-view="details".*?</section>\n?', "", main, flags=re.DOTALL)
     if n_tokens > TOKENS:
         main = _shorten(main, n_tokens)
     return f"{style}\n{main}"
@@ -24,7 +27,7 @@ def static_part(page: str, n_tokens: int) -> str:
 
 def _shorten(main: str, n_tokens: int) -> str:
     """Text up to the limit, no tables of all numbers, no maps."""
-    main = re.sub(r'<section data-view="(?!text|table|predictions|details).*?</section>\n?', "", main, flags=re.S)
+    main = re.sub(r'<section data-view="(?!text|table|predictions).*?</section>\n?', "", main, flags=re.S)
     main = re.sub(r"<details>.*?</details>", "", main, flags=re.S)
     note = f'<p class="method">The first {TOKENS} of {n_tokens} tokens; .show() and .save("page.html") have them all.</p>'
 
