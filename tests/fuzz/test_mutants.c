@@ -130,7 +130,7 @@ static void make_gemma3_gguf(struct strbuf *out)
     read_family("gemma3_twin.gguf", out);
 }
 
-/* A result with every table that fits together, and a second one after it. */
+/* A result with every table that fits together; after it one of Fisher, one of a path. */
 static void make_results(struct strbuf *out)
 {
     struct fake f;
@@ -141,7 +141,12 @@ static void make_results(struct strbuf *out)
     f.a.contrast = f.contrast, f.a.objective = JSC_OBJECTIVE_CONTRAST;
     f.a.layers = f.layers, f.a.matrix = f.matrix, f.a.matrix_targets = f.matrix_targets;
     f.a.n_warnings = 1;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
+        if (i == 2) {
+            f.a.scope = JSC_SCOPE_PATH, f.a.stderrs = NULL, f.a.signed_scores = f.signed_scores;
+            f.a.n_targets = 1, f.a.targets = f.targets;
+            f.a.path.n_nodes = 2, f.a.path.alphas = f.eigenvalues, f.a.path.norms = f.scores;
+        }
         if (fake_write(&f.a, "json", NULL, &text, &error) != JSC_OK)
             exit(1);
         strbuf_add(out, text.text, text.n);
