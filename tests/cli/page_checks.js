@@ -212,6 +212,8 @@
       check(`${view}: SVG is XML`, !parsed.querySelector('parsererror') && parsed.documentElement.childElementCount > 0);
     }
     open('text');
+    check('JSON is that of the results', JSON.stringify(JSON.parse(resultsText())) === JSON.stringify(data.results.length === 1 ? data.results[0] : data.results));
+    check('JSON keeps a large seed', resultsText().includes('18446744073709551615') || !document.title.includes('seed'));
     check('TSV has a line per token', tsv().trimEnd().split('\n').length === lines[state.line].n + 1);
     const [head, first] = tsv().split('\n').map((row) => row.split('\t'));
     check('TSV has its columns', first.length === head.length && first[1] === String(lines[state.line].tokens[0].id));

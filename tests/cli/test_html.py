@@ -250,6 +250,7 @@ class Html(Case):
         tokens = [text for i in range(30) for text in (f" {i * 7 % 31}", ",")]
         page = self.render(saved(tokens, [1.0 + t % 5 for t in range(len(tokens))]))
         self.passes("series.html", page)
+        self.passes("seed.html", self.render(saved(tokens, [1.0] * len(tokens), seed=2**64 - 1), options=["--title", "a large seed"]))
         self.assertIn('id="tab-series"', self.chromium("--dump-dom", f"file://{self.file('series_plain.html', page)}"))
 
     def test_undefined_and_empty_scores(self):

@@ -2,7 +2,7 @@
    goes in as text, never as markup. page_text.js, page_table.js, page_maps.js and page_export.js follow in the same script. */
 'use strict';
 
-const data = JSON.parse(document.getElementById('jscopes-data').textContent);
+const source = document.getElementById('jscopes-data').textContent, data = JSON.parse(source);
 const root = document.querySelector('.jscopes');
 const lines = data.lines.map(makeLine);
 const defaults = {
@@ -299,6 +299,7 @@ function render() {
 function start() {
   const sections = new Map([...root.querySelectorAll('section[data-view]')].map((section) => [section.dataset.view, section]));
   const draws = { text: drawText, targets: drawTargets, table: drawTable, layers: drawLayers, matrix: drawMatrix };
+  if (lines.length === 0) return;
   root.classList.add('scripted');
   for (const [name, section] of sections) {
     section.classList.add('scripted');
@@ -306,7 +307,6 @@ function start() {
     if (name === 'matrix' || (name === 'table' && !sections.has('layers') && !sections.has('matrix')))
       addSeries(section);
   }
-  if (lines.length === 0) return;
   root.querySelector('header').after(makeTabs(), makeControls());
   root.append(tip);
   listenToText();
