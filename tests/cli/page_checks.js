@@ -75,6 +75,7 @@
     check('right', document.activeElement === spans[Math.min(1, last)]);
     press(document.activeElement, 'End');
     check('end', document.activeElement === spans[last]);
+    if (!document.hasFocus()) document.activeElement.dispatchEvent(new FocusEvent('focusin', { bubbles: true })); // a window behind others tells nobody
     check('a label for the ear', document.activeElement.getAttribute('aria-label').includes('position') && document.activeElement.getAttribute('role') === 'button');
     check('still one in the tab order', spans.filter((span) => span.tabIndex === 0).length === 1);
     press(document.activeElement, 'Home');
