@@ -31,11 +31,12 @@ from ._model import Info, Model
 from ._notebook import Page
 from ._plan import Plan
 from ._report import Style, compare, render, save
+from ._spectrum import Spectrum
 from ._threads import get_threads, set_threads
 
 __version__ = _library.version()
 __all__ = [
     "ArgumentError", "Attribution", "CancelledError", "DeviceError", "Difference", "Error", "FileError", "Fisher", "ForkError", "FormatError",
-    "Info", "InternalError", "Model", "NumericError", "OutOfMemoryError", "Page", "Path", "Plan", "Style", "UnsupportedError", "compare",
+    "Info", "InternalError", "Model", "NumericError", "OutOfMemoryError", "Page", "Path", "Plan", "Spectrum", "Style", "UnsupportedError", "compare",
     "from_json", "get_threads", "load", "load_tensors", "read", "read_many", "render", "save", "set_threads",
 ]

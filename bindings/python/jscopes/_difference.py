@@ -86,4 +86,6 @@ class Difference:
 def _shares(values: Floats) -> Floats:
     """Of the sum of each row; a row of zeros has none."""
     total = values.sum(axis=-1, keepdims=True)
-    return np.divide(values, total, out=np.zeros_like(values), where=total > 0)
+    out = np.zeros_like(values)
+    np.divide(values, total, out=out, where=total > 0)
+    return out

@@ -18,6 +18,7 @@ from ._errors import ArgumentError, Error
 from ._library import call, lib, new, refuse_fork, text
 from ._plan import Plan
 from ._request import Options, Request, Token, memory_bytes, prompt_ids
+from ._spectrum import Spectrum
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -222,6 +223,33 @@ class Model:
         return Plan.of(out)
 
     # ---- the engine itself ----------------------------------------------------------------------------------------------------------
+
+    def fisher_spectrum(self, prompt: str | Sequence[int] | Ints | object, position: int = -1, *, token: int | None = None, k: int = 10,
+                        exact: bool = False, oversample: int = 0, iterations: int = 0, seed: int = 0, memory: int | str | None = None,
+                        progress: Progress = None) -> Spectrum:
+        """The k largest eigenvalues, with vectors and residuals, of the Fisher matrix F at a position; of F_t = J_t^T F J_t of one input
+        token, if token is given. oversample, iterations: of the randomised method, 0 as needed; exact: every row, whatever it costs."""
+        return self._spectrum("JSC_SPECTRUM_FISHER" if token is None else "JSC_SPECTRUM_FISHER_INPUT", prompt, progress, memory,
+                              position=position, token=-1 if token is None else token, k=k, exact=int(exact), oversample=oversample,
+                              iterations=iterations, seed=seed)
+
+    def jacobian_singular_values(self, prompt: str | Sequence[int] | Ints | object, position: int = -1, *, token: int, k: int = 10,
+                                 exact: bool = False, oversample: int = 0, iterations: int = 0, seed: int = 0,
+                                 memory: int | str | None = None, progress: Progress = None) -> Spectrum:
+        """The k largest singular values, with vectors and residuals, of J_t = dy_p/dx_t of one input token."""
+        return self._spectrum("JSC_SPECTRUM_JACOBIAN", prompt, progress, memory, position=position, token=token, k=k, exact=int(exact),
+                              oversample=oversample, iterations=iterations, seed=seed)
+
+    def _spectrum(self, kind: str, prompt: object, progress: Progress, memory: int | str | None, **options: int) -> Spectrum:
+        ids, watch, out = prompt_ids(self, prompt), Watch(progress), ffi.new("jsc_spectrum **")
+        request = new("jsc_spectrum_request", kind=getattr(lib, kind), ids=ffi.from_buffer("int32_t[]", ids), n_ids=len(ids),
+                      memory_limit=memory_bytes(memory), progress=on_progress, progress_user=watch.handle, **options)
+        with self._use() as model, watch.calling():
+            call("jsc_spectrum_compute", model, request, out)
+        try:
+            return Spectrum.of(out[0])
+        finally:
+            lib.jsc_spectrum_free(out[0])
 
     def vjp(self, prompt: str | Sequence[int] | Ints | object, position: int | Sequence[int] | Ints = -1, cotangents: object = None, *,
             reduce: str | None = "norm2", layers: bool = False, memory: int | str | None = None, chunk: int = 0,

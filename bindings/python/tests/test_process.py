@@ -14,8 +14,8 @@ TINY = str(Path(__file__).resolve().parents[3] / "tests" / "golden" / "tiny_llam
 
 def script(text: str, *arguments: str, **environment: str) -> str:
     """Output of a Python program; its failure is ours."""
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(text), TINY, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True, timeout=120, env={**os.environ, **environment}, check=False)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(text), TINY, *arguments], capture_output=True, text=True,
+                          timeout=120, env={**os.environ, **environment}, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     assert done.stderr == "", done.stderr
     return done.stdout
