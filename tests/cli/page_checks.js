@@ -53,7 +53,7 @@
     point(spans[0]);
     check('hover says what and how much', !tipOf.hidden && /position0id\d+score/.test(tipOf.textContent) && /rank\d+ of \d+/.test(tipOf.textContent));
     check('the tip is on the screen', tipOf.getBoundingClientRect().right <= innerWidth && tipOf.getBoundingClientRect().left >= 0);
-    $('.panels').dispatchEvent(new MouseEvent('mouseleave'));
+    root.dispatchEvent(new MouseEvent('mouseleave'));
     check('leaving hides it', tipOf.hidden);
     if (!leadOf(line, 0)) {
       spans[0].click();
@@ -174,6 +174,13 @@
       const spans = $$('#view-matrix .run > span');
       spans[1].click();
       check('a token is the target of the row before it', state.row === 0 && spans[1].classList.contains('target'));
+      point(spans[0]);
+      check('hover says what it gave to this row', !$('.tip').hidden && $('.tip').textContent.includes('rank1 of 1'));
+      press(spans[0], 'ArrowRight');
+      press(document.activeElement, 'ArrowRight');
+      press(document.activeElement, 'Enter');
+      check('keys choose a target', state.row === 1 && document.activeElement === spans[2] && spans[2].classList.contains('target'));
+      set({ row: 0 });
       check('later tokens have no score', spans.slice(2).every((span) => span.classList.contains('later')));
     }
     open('text');

@@ -44,7 +44,7 @@ function drawMatrix() {
   block.hidden = false;
   drawMap(block.querySelector('.drawing'), {
     rows: map.rows, columns: map.columns, pool: map.pool, tokens: of.tokens, diverges: data.difference,
-    note: `${poolNote(map)}Click a cell, or a token below, to make it the target.`, square: true, mark: Math.floor(p / map.pool),
+    note: poolNote(map), square: true, mark: Math.floor(p / map.pool),
     rowNames: Array.from({ length: map.rows }, (_, r) => `${r * map.pool} ${names[r * map.pool]}`), value: (r, c) => values[r * map.columns + c],
     blank: (r, c) => c > r, // a position sees only what stands before it
     choose: (r) => set({ row: r * map.pool }),
@@ -52,26 +52,25 @@ function drawMatrix() {
   drawMatrixRow(block, map, p, of);
 }
 
-/* Below the map: the prompt, coloured by the row of position p. */
+/* Above the map: the prompt, coloured by the row of position p; a token that is chosen becomes the target. */
 function drawMatrixRow(block, map, p, of) {
   let box = block.querySelector('.tokens');
   if (!box) {
-    box = make('div', { class: 'tokens' });
+    box = make('div', { class: 'tokens', role: 'group', 'aria-label': 'Tokens: arrow keys move, Enter makes one the target' });
     spansOf(of);
     for (const run of document.querySelectorAll(`#line-${of.index} .run`)) box.append(run.cloneNode(true));
     for (const mark of box.querySelectorAll('mark')) mark.remove();
-    for (const span of box.querySelectorAll('[tabindex]')) span.removeAttribute('tabindex');
-    block.append(make('p', { class: 'note row-note' }), box);
+    block.querySelector('.drawing').before(make('p', { class: 'note row-note' }), box);
     box.spans = collect(box);
-    box.addEventListener('click', (event) => {
-      const span = event.target.closest('.run > span');
-      if (span && span.at > 0) set({ row: span.at - 1 });
-    });
+    rove(box.spans, Math.min(p + 1, box.spans.length - 1));
+    box.pick = (t) => { if (t > 0) set({ row: t - 1 }); };
   }
-  const line = matrixLine(map, p), { values } = ranked(line);
+  box.line = matrixLine(map, p);
+  const { values } = ranked(box.line);
   markSpaces(box.spans);
-  const scale = colourTokens(box.spans, line, values, (t) => (t > 0 ? ' pick' : ''));
-  block.querySelector('.row-note').textContent = `Row ${p} explains the prediction after ${visible(of.tokens[p])}; ${scale.note}${groupNote(line)}. ${poolNote(map)}`;
+  const scale = colourTokens(box.spans, box.line, values, (t) => (t > 0 ? ' pick' : ''));
+  block.querySelector('.row-note').textContent = `Row ${p} explains the prediction after ${visible(of.tokens[p])}; ${scale.note}${groupNote(box.line)}. ${poolNote(map)}`
+    + 'Click a token, or a cell of the map, to make it the target.';
 }
 
 /* ---- drawing -------------------------------------------------------------------------------------------------------------------------- */

@@ -111,16 +111,18 @@ function hideTip() {
   for (const twin of root.querySelectorAll('.twin')) twin.classList.remove('twin');
 }
 
-/* The line and token of an event in a text, or null. */
+/* The line, token and spans of an event in a text, or null. */
 function tokenAt(event) {
-  const span = event.target.closest('.run > span'), panel = event.target.closest('.panel');
-  return span && panel ? { line: lines[Number(panel.id.slice(5))], t: span.at, span } : null;
+  const span = event.target.closest('.run > span'), box = span && span.closest('.tokens');
+  if (!box) return null;
+  const line = box.line || lines[Number(box.closest('.panel').id.slice(5))];
+  return { line, t: span.at, span, spans: box.spans || spansOf(line), pick: box.pick };
 }
 
 function pointAt(at) {
   hideTip();
-  for (const other of lines) // the same token in the texts beside
-    if (other !== at.line && other.same === at.line.same && other.spans && state.side) other.spans[at.t].classList.add('twin');
+  for (const other of state.view === 'text' && state.side ? lines : []) // the same token in the texts beside
+    if (other !== at.line && other.same === at.line.same && other.spans) other.spans[at.t].classList.add('twin');
   showTip(at.line, at.t, at.span.getClientRects()[0] || at.span.getBoundingClientRect());
 }
 
@@ -131,7 +133,7 @@ function showPinned() {
 }
 
 /* Enter or a click: another row's target leads to that row, any other token is pinned. */
-function choose(line, t) {
+function choose(t, line) {
   const lead = leadOf(line, t);
   if (lead) set({ line: lead.index, pin: -1 });
   else set({ line: line.index, pin: state.pin === t && state.line === line.index ? -1 : t });
@@ -170,13 +172,13 @@ function neighbour(spans, from, step) {
 function onTextKey(event) {
   const at = tokenAt(event);
   if (!at || event.ctrlKey || event.metaKey || event.altKey) return;
-  const spans = spansOf(at.line), last = spans.length - 1;
+  const spans = at.spans, last = spans.length - 1;
   const moves = {
     ArrowRight: () => Math.min(at.t + 1, last), ArrowLeft: () => Math.max(at.t - 1, 0), Home: () => 0, End: () => last,
     ArrowUp: () => neighbour(spans, at.t, -1), ArrowDown: () => neighbour(spans, at.t, 1),
   };
   if (moves[event.key]) moveTo(spans, moves[event.key]());
-  else if (event.key === 'Enter' || event.key === ' ') choose(at.line, at.t);
+  else if (event.key === 'Enter' || event.key === ' ') (at.pick || choose)(at.t, at.line);
   else return;
   event.preventDefault();
 }
@@ -192,15 +194,15 @@ function onTextFocus(event) {
 }
 
 function listenToText() {
-  const box = root.querySelector('.panels');
-  box.addEventListener('mouseover', (event) => { const at = tokenAt(event); if (at) pointAt(at); else hideTip(); });
-  box.addEventListener('mouseleave', () => { hideTip(); showPinned(); });
-  box.addEventListener('focusin', onTextFocus);
-  box.addEventListener('focusout', () => { hideTip(); showPinned(); });
-  box.addEventListener('keydown', onTextKey);
-  box.addEventListener('click', (event) => {
+  const leave = () => { hideTip(); showPinned(); };
+  root.addEventListener('mouseover', (event) => { const at = tokenAt(event); if (at) pointAt(at); else leave(); });
+  root.addEventListener('mouseleave', leave);
+  root.addEventListener('focusin', onTextFocus);
+  root.addEventListener('focusout', leave);
+  root.addEventListener('keydown', onTextKey);
+  root.addEventListener('click', (event) => {
     const at = tokenAt(event), panel = event.target.closest('.panel');
-    if (at && getSelection().isCollapsed) choose(at.line, at.t);
+    if (at && getSelection().isCollapsed) (at.pick || choose)(at.t, at.line);
     else if (panel && event.target.closest('h3')) set({ line: Number(panel.id.slice(5)), pin: -1 });
   });
   document.addEventListener('keydown', (event) => {
@@ -212,7 +214,7 @@ function listenToText() {
       controls.search.focus();
     }
   });
-  addEventListener('scroll', () => { hideTip(); showPinned(); }, { passive: true });
+  addEventListener('scroll', leave, { passive: true });
 }
 
 /* ---- search: from the token after the one found last ------------------------------------------------------------------------------------ */
