@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """test_python.py: the Python package against the library that was built: its own tests (pytest), and mypy --strict.
 
-    test_python.py BUILD [wheel]     wheel: also builds the wheel without a network, installs it elsewhere and runs the tests on that
+    test_python.py BUILD [wheel]     wheel: builds the wheel without a network instead, installs it elsewhere, runs the tests on that
 
-Makes an environment BUILD/python-env (numpy, cffi, pytest; mypy and the packages for building and for notebooks if they can be had) with the
-first Python that pip can serve, once. Skips where pip has no network, and where the library was built with sanitizers, which Python cannot
-load."""
+Makes an environment BUILD/python-env (numpy, cffi, pytest; mypy, nbformat if they can be had) once. Skips where pip has no network, and where the
+library was built with sanitizers, which Python cannot load."""
 import os
 import shutil
 import subprocess
@@ -97,20 +96,22 @@ def wheel():
 
 
 def main():
+    if sys.version_info < (3, 10):
+        skip(f"the package is for Python 3.10 and later; this is {sys.version.split()[0]}")
     if not (BUILD / "libjscopes.so").exists():
         skip(f"{BUILD} has no shared library")
     if sanitized():
         skip("the library was built with sanitizers; the release build's tests run the package")
     make_environment()
-    environment = package()
-    tests(environment)
+    if "wheel" in sys.argv[2:]:
+        wheel()
+        return
+    tests(package())
     if has("mypy"):
         must(PYTHON, "-m", "mypy", "--strict", "--config-file", ROOT / "pyproject.toml", "--cache-dir", BUILD / "mypy", "-p", "jscopes",
              cwd=BINDING, env={**os.environ, "MYPYPATH": str(BINDING)})
     else:
         print("[SKIP] python: mypy could not be installed, types were not checked")
-    if "wheel" in sys.argv[2:]:
-        wheel()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ._api import ffi
@@ -83,7 +84,7 @@ class Request:
         ids = [model.token_id(token) for token in wanted if token is not None]
         objective = options.get("objective") or ("logit" if minus is None else "contrast")
         if minus is not None:
-            others = [minus] if isinstance(minus, (str, int)) else list(minus)
+            others: list[Token] = [minus] if isinstance(minus, (str, int, Integral)) else list(minus)
             if len(others) != len(ids):
                 raise ArgumentError(f"{len(ids)} targets but {len(others)} tokens to contrast them with")
             ids = [token for pair in zip(ids, (model.token_id(other) for other in others), strict=True) for token in pair]
