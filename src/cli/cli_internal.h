@@ -53,9 +53,13 @@ enum option {
     OPT_TITLE,
     OPT_INCHES,
     OPT_SERIES,
+    OPT_KIND,
+    OPT_TOKEN,
+    OPT_VECTORS,
     OPT_COUNT
 };
-extern const struct poptOption options_attribute[], options_plan[], options_info[], options_tokenize[], options_render[];
+extern const struct poptOption options_attribute[], options_plan[], options_info[], options_tokenize[], options_render[],
+    options_spectrum[];
 /* "--text-file", for messages. */
 const char *option_name(enum option option);
 
@@ -130,6 +134,12 @@ int wanted_parse(const struct arguments *args, struct wanted *out);
 /* Texts of targets, which only the model's tokeniser can turn into ids. */
 int wanted_resolve(const struct arguments *args, const jsc_model *model, struct wanted *out);
 void wanted_free(struct wanted *wanted);
+/* Options that exclude each other, and exactly one prompt; false after a message. */
+bool exclusive_check(const struct arguments *args);
+/* --memory, if given; false after a message. */
+bool memory_parse(const struct arguments *args, uint64_t *out);
+/* --seed likewise. */
+bool seed_parse(const struct arguments *args, uint64_t *out);
 /* Device, precision, threads, log and progress. */
 bool open_options_parse(const struct arguments *args, jsc_open_options *out);
 /* The model of the command with these options; of a list of devices, on the first. */
@@ -178,6 +188,7 @@ int cmd_attribute(const struct arguments *args);
 int cmd_info(const struct arguments *args);
 int cmd_plan(const struct arguments *args);
 int cmd_render(const struct arguments *args);
+int cmd_spectrum(const struct arguments *args);
 int cmd_tokenize(const struct arguments *args);
 int cmd_fetch(int argc, char **argv);
 

@@ -32,7 +32,7 @@ static const struct {
     {{OPT_TEXT, OPT_TEXT_FILE, OPT_IDS, OPT_TOKENS}, true},
 };
 
-static bool check_exclusive(const struct arguments *args)
+bool exclusive_check(const struct arguments *args)
 {
     for (size_t i = 0; i < sizeof exclusive / sizeof *exclusive; i++) {
         enum option first = 0;
@@ -84,7 +84,7 @@ static bool parse_scope(const struct arguments *args, jsc_scope *out)
 }
 
 /* "4096", "800M", "1.5G" */
-static bool parse_memory(const char *text, uint64_t *out)
+static bool parse_bytes(const char *text, uint64_t *out)
 {
     char number[32] = "";
     const size_t n = strlen(text);
@@ -100,6 +100,20 @@ static bool parse_memory(const char *text, uint64_t *out)
     for (const char *u = units; unit != NULL && u <= unit; u++)
         value *= 1024.0;
     *out = value < 1e18 ? (uint64_t)value : (uint64_t)1000000000000000000;
+    return true;
+}
+
+bool memory_parse(const struct arguments *args, uint64_t *out)
+{
+    return args->value[OPT_MEMORY] == NULL || parse_bytes(args->value[OPT_MEMORY], out);
+}
+
+bool seed_parse(const struct arguments *args, uint64_t *out)
+{
+    long long seed = 0;
+    if (args->value[OPT_SEED] != NULL && !number_int(OPT_SEED, args->value[OPT_SEED], 0, INT64_MAX, &seed))
+        return false;
+    *out = (uint64_t)seed;
     return true;
 }
 
@@ -173,19 +187,14 @@ static bool parse_all(const struct arguments *args, struct wanted *out)
     jsc_request *r = &out->request;
     char *const *value = args->value;
     long long n = 0;
-    if (!check_exclusive(args) || !parse_scope(args, &r->scope) || !parse_fisher_and_path(args, r) || !parse_targets(args, out))
+    if (!exclusive_check(args) || !parse_scope(args, &r->scope) || !parse_fisher_and_path(args, r) || !parse_targets(args, out))
         return false;
     if (value[OPT_POSITION] != NULL) {
         if (!number_int(OPT_POSITION, value[OPT_POSITION], INT32_MIN, INT32_MAX, &n))
             return false;
         r->position = n;
     }
-    if (value[OPT_SEED] != NULL) {
-        if (!number_int(OPT_SEED, value[OPT_SEED], 0, INT64_MAX, &n))
-            return false;
-        r->seed = (uint64_t)n;
-    }
-    if (value[OPT_MEMORY] != NULL && !parse_memory(value[OPT_MEMORY], &r->memory_limit))
+    if (!seed_parse(args, &r->seed) || !memory_parse(args, &r->memory_limit))
         return false;
     if (value[OPT_TOKENS] != NULL) {
         if (!number_int(OPT_TOKENS, value[OPT_TOKENS], 1, INT32_MAX, &n))

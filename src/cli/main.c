@@ -24,6 +24,16 @@ const struct command commands[] = {
      "  jscopes plan smollm2-135m --text \"The capital of France is\" --scope fisher --exact\n"
      "  jscopes plan smollm2-135m --tokens 4096 --scope fisher --memory 8G\n",
      options_plan, cmd_plan, NULL, false},
+    {"spectrum", "spectra of the Fisher matrix and of one token's Jacobian", "MODEL (--text T | --text-file F | --ids 1,2,3) [OPTION...]",
+     "Examples:\n"
+     "  jscopes spectrum smollm2-135m --text \"The capital of France is\"\n"
+     "      on how many directions of the hidden state does the prediction depend?\n"
+     "  jscopes spectrum smollm2-135m --text \"The capital of France is\" --kind jacobian --token 3\n"
+     "      how much do changes of token 3 grow on their way to the last hidden state?\n"
+     "  jscopes spectrum smollm2-135m --text \"The capital of France is\" --kind fisher-input --token 3\n"
+     "      which changes of token 3 move the prediction?\n"
+     "  jscopes spectrum model.gguf --ids 504,3575,282 --kind jacobian --exact --format json --vectors\n",
+     options_spectrum, cmd_spectrum, NULL, false},
     {"info", "what a model is: family, sizes, element types, tokeniser, warnings", "(MODEL | --families) [OPTION...]",
      "Examples:\n"
      "  jscopes info smollm2-135m\n"

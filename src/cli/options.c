@@ -50,6 +50,19 @@ static const struct poptOption method_table[] = {
     FLAG("matrix", OPT_MATRIX, "also the scores of every position as target"),
     POPT_TABLEEND};
 
+static const struct poptOption spectrum_table[] = {
+    VALUE("kind", OPT_KIND, "fisher (default: F at the position), fisher-input (J_t^T F J_t) or jacobian (singular values of J_t)", "KIND"),
+    VALUE("position", OPT_POSITION, "of the prediction after token P; negative counts from the end; default -1, the last", "P"),
+    VALUE("token", OPT_TOKEN, "fisher-input, jacobian: the input token t, counted like P; default: P", "T"),
+    VALUE("top-k", OPT_TOP_K, "how many of the largest values; default 10", "K"), POPT_TABLEEND};
+
+static const struct poptOption spectrum_method_table[] = {
+    FLAG("exact", OPT_EXACT, "pull back every row, whatever it costs"),
+    VALUE("steps", OPT_STEPS, "power steps at most; default: what settles the values, or exact where that costs no more", "N"),
+    POPT_TABLEEND};
+
+static const struct poptOption vectors_table[] = {FLAG("vectors", OPT_VECTORS, "json: also the vectors of the values"), POPT_TABLEEND};
+
 static const struct poptOption machine_table[] = {
     VALUE("device", OPT_DEVICE,
           "auto (default), cpu, cuda, cuda:N, cuda:0+1 (blocks on several); attribute also cuda:all, cuda:0,2 (several share the work)",
@@ -64,7 +77,7 @@ static const struct poptOption join_table[] = {
 
 static const struct poptOption run_table[] = {
     VALUE("memory", OPT_MEMORY, "bytes beyond the weights, with K, M or G; default: what is free", "BYTES"),
-    VALUE("seed", OPT_SEED, "of the random probes of fisher; default 0", "N"), POPT_TABLEEND};
+    VALUE("seed", OPT_SEED, "of random probes (fisher, spectrum); default 0", "N"), POPT_TABLEEND};
 
 static const struct poptOption format_table[] = {VALUE("format", OPT_FORMAT, "text (default) or json", "FORMAT"), POPT_TABLEEND};
 
@@ -116,6 +129,17 @@ const struct poptOption options_tokenize[] = {GROUP(text_table, "Text:"), GROUP(
 const struct poptOption options_render[] = {GROUP(results_table, "What is shown:"), GROUP(any_format_table, "Output:"),
                                             GROUP(report_table, NULL), GROUP(common_table, NULL), POPT_TABLEEND};
 
+const struct poptOption options_spectrum[] = {GROUP(text_table, "Prompt:"),
+                                              GROUP(ids_table, NULL),
+                                              GROUP(spectrum_table, "What is decomposed:"),
+                                              GROUP(spectrum_method_table, "How:"),
+                                              GROUP(machine_table, "Machine:"),
+                                              GROUP(run_table, NULL),
+                                              GROUP(format_table, "Output:"),
+                                              GROUP(vectors_table, NULL),
+                                              GROUP(common_table, NULL),
+                                              POPT_TABLEEND};
+
 static const struct poptOption *find(const struct poptOption *table, int id)
 {
     for (const struct poptOption *o = table; o->longName != NULL || o->arg != NULL; o++) {
@@ -131,7 +155,7 @@ static const struct poptOption *find(const struct poptOption *table, int id)
 const char *option_name(enum option option)
 {
     static char names[OPT_COUNT][24];
-    static const struct poptOption *const all[] = {options_attribute, options_plan, options_info, options_render};
+    static const struct poptOption *const all[] = {options_attribute, options_plan, options_info, options_render, options_spectrum};
     const struct poptOption *o = NULL;
     for (size_t i = 0; o == NULL && i < sizeof all / sizeof *all; i++)
         o = find(all[i], (int)option);

@@ -5,7 +5,7 @@ import os
 
 from program import TINY, Case, main, run
 
-COMMANDS = ("attribute", "plan", "info", "tokenize", "render", "fetch")
+COMMANDS = ("attribute", "plan", "spectrum", "info", "tokenize", "render", "fetch")
 
 
 class Help(Case):
@@ -84,7 +84,7 @@ class Usage(Case):
         self.bad(2, "attribute", TINY, "-z", says="unknown option -z")
 
     def test_missing_things(self):
-        for command in ("attribute", "plan", "info", "tokenize"):
+        for command in ("attribute", "plan", "spectrum", "info", "tokenize"):
             self.bad(2, command, says="which model?")
         self.bad(2, "attribute", TINY, says=["--text", "--ids"])
         self.bad(2, "tokenize", TINY, says="--text")

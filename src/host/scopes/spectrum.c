@@ -7,8 +7,8 @@
 #define WHOLE         768 /* rows of A whose decomposition takes about a second: exact asks for no less */
 #define EXACT_SHARE   0.5 /* right-hand sides beyond this share of A's rows, and all of them cost hardly more */
 #define OVERSAMPLE    8
-#define FISHER_STEPS  200   /* products with F are cheap */
-#define FISHER_SETTLE 1e-13 /* eigenvalues settle twice as fast as vectors: residuals of about the root of this */
+#define FISHER_STEPS  60
+#define FISHER_SETTLE 1e-8 /* float products settle no further; residuals are of the order of the root */
 
 const char *jsc_spectrum_kind_name(jsc_spectrum_kind kind)
 {

@@ -8,7 +8,7 @@
 #include <jscopes/spectrum.h>
 
 #define SPECTRUM_PROBES 16
-#define SPECTRUM_STEPS  3 /* power steps of a free choice */
+#define SPECTRUM_STEPS  2 /* power steps of a free choice */
 #define SPECTRUM_DENSE_STEPS 30 /* with all of A, where one costs next to nothing */
 
 /* A request being answered. */
