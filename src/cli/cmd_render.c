@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RESULTS_MAX 16
+#define RESULTS_MAX 256
 
 struct results {
     jsc_attribution *items[RESULTS_MAX];

@@ -176,8 +176,8 @@ class Render(Case):
             if content == b"[]":
                 says = "no result"
             self.bad(1, "render", path, says=[name, says])
-        many = self.file("many.jsonl", self.lines().splitlines()[0] * 17)
-        self.bad(1, "render", many, says=["16", "--id"])
+        many = self.file("many.jsonl", self.lines().splitlines()[0] * 257)
+        self.bad(1, "render", many, says=["256", "--id"])
 
     def test_results_of_other_prompts_and_labels_that_are_markup(self):
         for form in FORMATS:

@@ -1,6 +1,8 @@
 /* fake_attribution.c: a small hand-made attribution for tests of reports. */
 #include "support/fake_attribution.h"
 
+#include <criterion/criterion.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,4 +101,23 @@ jsc_status fake_write(const jsc_attribution *a, const char *format, const jsc_re
                       jsc_error *error)
 {
     return fake_write_several(&(jsc_report_input){1, &a, NULL}, format, options, out, error);
+}
+
+int fake_refuse(void *user, const char *bytes, size_t n)
+{
+    size_t *left = user;
+    (void)bytes;
+    if (*left < n)
+        return 1;
+    *left -= n;
+    return 0;
+}
+
+void fake_comma_country(void)
+{
+    static const char *const countries[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "ru_RU.UTF-8"};
+    for (size_t i = 0; i < 3; i++)
+        if (setlocale(LC_ALL, countries[i]) != NULL)
+            return;
+    cr_skip("no locale with a decimal comma is installed");
 }

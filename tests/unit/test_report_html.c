@@ -506,16 +506,6 @@ Test(report_html, many_rows_of_one_long_prompt_share_its_text)
     free(page), free(tokens), free(scores);
 }
 
-static int refuse(void *user, const char *bytes, size_t n)
-{
-    size_t *left = user;
-    (void)bytes;
-    if (*left < n)
-        return 1;
-    *left -= n;
-    return 0;
-}
-
 Test(report_html, a_receiver_that_refuses_ends_the_report_wherever_it_is)
 {
     struct fake f;
@@ -527,7 +517,7 @@ Test(report_html, a_receiver_that_refuses_ends_the_report_wherever_it_is)
     for (size_t room = 0; room < out.n; room += 997) {
         size_t left = room;
         error.text[0] = '\0';
-        cr_expect(eq(int, jsc_report_write(&f.a, "html", NULL, refuse, &left, &error), JSC_E_FILE), "room %zu", room);
+        cr_expect(eq(int, jsc_report_write(&f.a, "html", NULL, fake_refuse, &left, &error), JSC_E_FILE), "room %zu", room);
         cr_expect(strstr(error.text, "refused") != NULL, "room %zu: %s", room, error.text);
     }
     free(out.text);

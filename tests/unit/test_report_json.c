@@ -186,13 +186,8 @@ Test(report_json, ids_without_a_tokeniser_have_no_text)
 
 Test(report_json, numbers_have_a_point_in_every_country)
 {
-    static const char *const countries[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "ru_RU.UTF-8"};
     struct fake f;
-    const char *chosen = NULL;
-    for (size_t i = 0; i < 3 && chosen == NULL; i++)
-        chosen = setlocale(LC_ALL, countries[i]);
-    if (chosen == NULL)
-        cr_skip("no locale with a decimal comma is installed");
+    fake_comma_country();
     fake_init(&f);
     json_t *root = write_and_parse(&f.a);
     cr_expect(eq(chr, localeconv()->decimal_point[0], ',')); /* and the caller's locale is as it was */

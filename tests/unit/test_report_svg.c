@@ -470,16 +470,6 @@ Test(report_svg, more_rows_than_a_figure_holds_are_counted)
 
 /* ---- failures --------------------------------------------------------------------------------------------------------------------- */
 
-static int refuse(void *user, const char *bytes, size_t n)
-{
-    size_t *left = user;
-    (void)bytes;
-    if (*left < n)
-        return 1;
-    *left -= n;
-    return 0;
-}
-
 Test(report_svg, a_receiver_that_refuses_ends_the_figure)
 {
     struct fake f;
@@ -487,7 +477,7 @@ Test(report_svg, a_receiver_that_refuses_ends_the_figure)
     for (size_t room = 0; room < 3000; room += 173) {
         size_t left = room;
         jsc_error error;
-        cr_expect(eq(int, jsc_report_write(&f.a, "svg", NULL, refuse, &left, &error), JSC_E_FILE), "room %zu", room);
+        cr_expect(eq(int, jsc_report_write(&f.a, "svg", NULL, fake_refuse, &left, &error), JSC_E_FILE), "room %zu", room);
     }
 }
 

@@ -35,16 +35,6 @@ Test(reports, an_unknown_format_is_refused_with_the_list)
     cr_expect(jsc_format_name(1000) == NULL);
 }
 
-static int refuse(void *user, const char *bytes, size_t n)
-{
-    size_t *left = user;
-    (void)bytes;
-    if (*left < n)
-        return 1;
-    *left -= n;
-    return 0;
-}
-
 Test(reports, a_receiver_that_refuses_ends_the_report)
 {
     struct fake f;
@@ -52,7 +42,7 @@ Test(reports, a_receiver_that_refuses_ends_the_report)
     for (size_t room = 0; room < 600; room += 37) {
         jsc_error error;
         size_t left = room;
-        cr_expect(eq(int, jsc_report_write(&f.a, "json", NULL, refuse, &left, &error), JSC_E_FILE), "room %zu", room);
+        cr_expect(eq(int, jsc_report_write(&f.a, "json", NULL, fake_refuse, &left, &error), JSC_E_FILE), "room %zu", room);
     }
 }
 

@@ -77,13 +77,7 @@ void html_explained(const struct html_page *page, const struct html_line *line)
 static void put_fisher(struct sink *sink, const jsc_attribution *a)
 {
     sink_puts(sink, "<p class=\"method\">Fisher ");
-    if (a->fisher.mode == JSC_FISHER_EXACT)
-        sink_printf(sink, "exact: all %d directions of F%s", a->fisher.directions,
-                    a->fisher.asked_adaptive ? " (adaptive was asked for; exact costs no more here)" : "");
-    else if (a->fisher.mode == JSC_FISHER_RANK)
-        sink_printf(sink, "rank %d: the scores lack what the other directions hold", a->fisher.directions);
-    else
-        sink_printf(sink, "adaptive: %d directions exactly, %d probes of the rest", a->fisher.directions, a->fisher.probes);
+    say_fisher_mode(sink, a);
     sink_puts(sink, "; ");
     html_number(sink, 100.0 * a->fisher.explained, 4);
     sink_puts(sink, " % of tr F = ");

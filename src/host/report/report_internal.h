@@ -42,6 +42,8 @@ jsc_status compare_order(const double *scores, size_t n, size_t *order, jsc_erro
 extern const char *const objective_words[], *const fisher_words[], *const path_rule_words[], *const baseline_words[];
 const char *word_of(const char *const *words, unsigned choice); /* "?" for a choice that does not exist */
 bool word_find(const char *const *words, const char *word, unsigned *choice);
+/* "exact: all 576 directions of F", and the like. */
+void say_fisher_mode(struct sink *sink, const jsc_attribution *a);
 
 /* ---- difference.c -------------------------------------------------------------------------------------------------------------- */
 

@@ -25,3 +25,14 @@ bool word_find(const char *const *words, const char *word, unsigned *choice)
         }
     return false;
 }
+
+void say_fisher_mode(struct sink *sink, const jsc_attribution *a)
+{
+    if (a->fisher.mode == JSC_FISHER_EXACT)
+        sink_printf(sink, "exact: all %d directions of F%s", a->fisher.directions,
+                    a->fisher.asked_adaptive ? " (adaptive was asked for; exact costs no more here)" : "");
+    else if (a->fisher.mode == JSC_FISHER_RANK)
+        sink_printf(sink, "rank %d: the scores lack what the other directions hold", a->fisher.directions);
+    else
+        sink_printf(sink, "adaptive: %d directions exactly, %d probes of the rest", a->fisher.directions, a->fisher.probes);
+}

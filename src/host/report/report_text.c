@@ -194,13 +194,7 @@ static void put_fisher(const struct text_report *r)
     const jsc_attribution *a = r->a;
     struct sink *sink = r->sink;
     sink_printf(sink, "\n%sfisher%s ", BOLD(r), PLAIN(r));
-    if (a->fisher.mode == JSC_FISHER_EXACT)
-        sink_printf(sink, "exact: all %d directions of F%s", a->fisher.directions,
-                    a->fisher.asked_adaptive ? " (adaptive was asked for; exact costs no more here)" : "");
-    else if (a->fisher.mode == JSC_FISHER_RANK)
-        sink_printf(sink, "rank %d: the scores lack what the other directions hold", a->fisher.directions);
-    else
-        sink_printf(sink, "adaptive: %d directions exactly, %d probes of the rest", a->fisher.directions, a->fisher.probes);
+    say_fisher_mode(sink, a);
     sink_printf(sink, "\n   %.4g %% of tr F = %.4g is in the exact directions; dropped probability %.2g\n", 100.0 * a->fisher.explained,
                 a->fisher.trace, a->fisher.dropped_mass);
     if (a->fisher.mode != JSC_FISHER_ADAPTIVE)
