@@ -17,13 +17,13 @@ Progress = Callable[[str, float, float], object] | bool | None
 
 
 class Watch:
-    """The callbacks of one call and the exception that ended it."""
+    """The callbacks of one call and the exception that ended it. C is given `ffi.new_handle(watch)`, which the caller keeps: a watch that
+    held its own handle would be a cycle, and live until the collector comes by."""
 
     def __init__(self, progress: Progress = None) -> None:
         self.progress: Callable[[str, float, float], object] | None = Line() if progress is True else progress or None
         self.raised: BaseException | None = None
         self.pieces: list[bytes] = []
-        self.handle = ffi.new_handle(self)
 
     @contextmanager
     def calling(self) -> Iterator[None]:

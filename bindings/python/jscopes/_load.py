@@ -68,9 +68,10 @@ def _open(opened: Callable[[Any, Any], None], device: str, precision: str, threa
         raise ArgumentError(f"threads: {threads}; at least 1, or None")
     start_threads()
     watch = Watch(progress)
+    handle = ffi.new_handle(watch)
     name = ffi.new("char[]", device.encode())
     options = new("jsc_open_options", device=name, precision=getattr(lib, _PRECISIONS[precision]), threads=threads or get_threads(),
-                  without_weights=int(not weights), progress=on_progress, progress_user=watch.handle)
+                  without_weights=int(not weights), progress=on_progress, progress_user=handle)
     out = ffi.new("jsc_model **")
     with watch.calling():
         opened(options, out)

@@ -242,8 +242,9 @@ class Model:
 
     def _spectrum(self, kind: str, prompt: object, progress: Progress, memory: int | str | None, **options: int) -> Spectrum:
         ids, watch, out = prompt_ids(self, prompt), Watch(progress), ffi.new("jsc_spectrum **")
+        handle = ffi.new_handle(watch)
         request = new("jsc_spectrum_request", kind=getattr(lib, kind), ids=ffi.from_buffer("int32_t[]", ids), n_ids=len(ids),
-                      memory_limit=memory_bytes(memory), progress=on_progress, progress_user=watch.handle, **options)
+                      memory_limit=memory_bytes(memory), progress=on_progress, progress_user=handle, **options)
         with self._use() as model, watch.calling():
             call("jsc_spectrum_compute", model, request, out)
         try:
@@ -273,9 +274,10 @@ class Model:
         shape = (len(given), len(ids)) if reduce else (len(given), len(ids), d)
         out = np.zeros((self.info.n_layers, *shape) if layers else shape)
         watch = Watch(progress)
+        handle = ffi.new_handle(watch)
         request = new("jsc_vjp_request", ids=ffi.from_buffer("int32_t[]", ids), n_ids=len(ids), n_rhs=len(given), layers=int(layers),
                       positions=ffi.from_buffer("int64_t[]", places), cotangents=ffi.from_buffer("double[]", given), chunk=chunk,
-                      memory_limit=memory_bytes(memory), progress=on_progress, progress_user=watch.handle)
+                      memory_limit=memory_bytes(memory), progress=on_progress, progress_user=handle)
         setattr(request, "sums" if reduce else "gradients", ffi.from_buffer("double[]", out, require_writable=True))
         with self._use() as model, watch.calling():
             call("jsc_vjp", model, request)

@@ -76,8 +76,9 @@ def render(results: Attribution | Sequence[Attribution], format: str = "text", l
     given, alive = _input(listed, labels)
     options, more = (style or Style()).options()
     watch = Watch()
+    handle = ffi.new_handle(watch)
     with watch.calling():
-        call("jsc_report_write_several", given, format.encode(), options, on_write, watch.handle)
+        call("jsc_report_write_several", given, format.encode(), options, on_write, handle)
     del alive, more
     return b"".join(watch.pieces).decode("utf-8")
 

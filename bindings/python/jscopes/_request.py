@@ -57,11 +57,12 @@ class Request:
         if unknown:
             raise ArgumentError(f"no option is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(_KNOWN))}")
         self.watch = Watch(options.get("progress"))
+        self.handle = ffi.new_handle(self.watch)
         self.ids = ids
         self.c = new("jsc_request", ids=ffi.from_buffer("int32_t[]", ids), n_ids=len(ids), position=options.get("position", -1),
                      layers=int(options.get("layers", False)), matrix=int(options.get("matrix", False)), seed=options.get("seed", 0),
                      chunk=options.get("chunk", 0), memory_limit=memory_bytes(options.get("memory")), progress=on_progress,
-                     progress_user=self.watch.handle)
+                     progress_user=self.handle)
         self._scope(options)
         self._targets(model, options)
         self._directions(model, options.get("directions"))

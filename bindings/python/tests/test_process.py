@@ -117,19 +117,22 @@ def test_nothing_creeps():
             for i in range(n):
                 a = model.attribute("The lens of the eye", scope=("fisher", "temperature", "semantic")[i % 3], layers=True, matrix=i % 9 == 0)
                 a.scores, a.layers, a.matrix, a.tokens, a.predictions
-                if i % 7 == 0:
-                    a._repr_html_(), jscopes.from_json(a.to_json())
                 if i % 5 == 0:
                     try:
                         model.attribute("The", target="no token")
                     except jscopes.ArgumentError:
                         pass
-        use(400)
-        before = state()
-        use(1000)
-        after = state()
-        assert after[0] - before[0] < 1500, (before, after)
-        assert after[1:] == before[1:], (before, after)
+        def show(n):
+            for i in range(n):
+                a._repr_html_(), jscopes.from_json(a.to_json()), str(a)
+        a = model.attribute("The lens of the eye")
+        for work, allowed in ((use, 600), (show, 1200)):  # kilobytes
+            work(100)
+            before = state()
+            work(1000 if work is use else 300)
+            after = state()
+            assert after[0] - before[0] < allowed, (work, before, after)
+            assert after[1:] == before[1:], (work, before, after)
         """)
 
 
