@@ -56,7 +56,7 @@ static void *serve(void *user)
 jsc_status jsc_group_attribute_each(const jsc_group *group, const jsc_request *requests, size_t n, jsc_answer_fn answer, void *user,
                                     jsc_error *error)
 {
-    struct server servers[GROUP_MOST];
+    struct server servers[GROUP_MOST] = {{NULL, NULL, 0}};
     int started = 1;
 
     if (group == NULL || answer == NULL || (requests == NULL && n > 0))
