@@ -56,7 +56,7 @@ static void *serve(void *user)
 jsc_status jsc_group_attribute_each(const jsc_group *group, const jsc_request *requests, size_t n, jsc_answer_fn answer, void *user,
                                     jsc_error *error)
 {
-    struct server servers[GROUP_MOST] = {{NULL, NULL, 0}};
+    struct server servers[GROUP_MOST];
     int started = 1;
 
     if (group == NULL || answer == NULL || (requests == NULL && n > 0))
@@ -66,7 +66,8 @@ jsc_status jsc_group_attribute_each(const jsc_group *group, const jsc_request *r
                           "a group of processes shares out one request; for many, give each process prompts of its own and its own model");
     struct queue queue = {.group = group, .requests = requests, .n = n, .answer = answer, .user = user};
     (void)pthread_mutex_init(&queue.lock, NULL);
-    for (int r = 0; r < group->size; r++)
+    servers[0] = (struct server){.queue = &queue, .model = group->models[0]};
+    for (int r = 1; r < group->size; r++)
         servers[r] = (struct server){.queue = &queue, .model = group->models[r]};
     for (; started < group->size; started++) /* where there is no thread, those that there are do the work */
         if (pthread_create(&servers[started].thread, NULL, serve, &servers[started]) != 0)
