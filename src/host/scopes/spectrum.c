@@ -85,23 +85,41 @@ static bool goes_exact(const struct spectral *s, int n)
     return s->request->iterations == 0 && work_of(s) >= EXACT_SHARE * n;
 }
 
+/* Is all of A decomposed once it is there, or only looked for its largest values? */
+static bool decomposes(const struct spectral *s, int n)
+{
+    return s->request->exact || n <= WHOLE || 4 * (s->request->k + extra_of(s)) >= n;
+}
+
+/* Doubles of the host while n rows are pulled back as a whole and looked into: A, its cotangents, the answer, and what it is found with. */
+static uint64_t whole_doubles(const struct spectral *s, int n)
+{
+    const uint64_t rows = (uint64_t)n, d = (uint64_t)s->d, k = (uint64_t)s->request->k;
+    return 2 * rows * d + (decomposes(s, n) ? rows * rows + k * (rows + d) + 3 * rows
+                                            : spectral_iterate_doubles(s->request->k, extra_of(s), SPECTRUM_DENSE_STEPS, s->d));
+}
+
 static void add_bytes(struct spectral *s)
 {
     struct work *work = &s->job.work;
     const jsc_spectrum_request *r = s->request;
-    const int work_n = work_of(s) / EXACT_SHARE < s->d ? (int)(work_of(s) / EXACT_SHARE) : s->d;
-    const uint64_t d = (uint64_t)s->d, most = goes_exact(s, s->d) ? d : (uint64_t)work_n; /* rows that may be pulled back as a whole */
-    uint64_t host = 0, device = 0, doubles = 3 * most * d + 3 * (uint64_t)r->k * d;
+    const int l = r->k + extra_of(s), fewest = work_of(s) / EXACT_SHARE < s->d ? (int)(work_of(s) / EXACT_SHARE) : s->d;
+    const bool exact = goes_exact(s, s->d);
+    const int most = exact ? s->d : fewest; /* F of a low rank goes exact all the same */
+    uint64_t host = 0, device = 0, doubles = whole_doubles(s, most);
 
     if (r->kind == JSC_SPECTRUM_FISHER) {
-        work->host_bytes += sizeof(double) * 4 * ((uint64_t)r->k + (uint64_t)extra_of(s)) * d;
+        work->host_bytes += sizeof(double) * 4 * (uint64_t)l * (uint64_t)s->d;
         return;
     }
-    doubles += spectral_iterate_doubles(r->k, extra_of(s), most == d ? SPECTRUM_DENSE_STEPS : steps_of(s), s->d);
-    spectral_push_bytes(&s->job, r->k + extra_of(s), &host, &device);
-    work->n_rhs = (int)most;
+    if (!exact) {
+        const uint64_t iterated = spectral_iterate_doubles(r->k, extra_of(s), steps_of(s), s->d);
+        doubles = iterated > doubles ? iterated : doubles;
+        spectral_push_bytes(&s->job, l, &host, &device);
+    }
+    work->n_rhs = most;
     work->gradients = true;
-    work->host_bytes += sizeof(double) * doubles + host;
+    work->host_bytes += sizeof(double) * (doubles + 2 * (uint64_t)r->k * (uint64_t)s->d) + host;
     work->device_bytes += device;
 }
 
@@ -267,7 +285,7 @@ static jsc_status run_pulled(struct spectral *s, jsc_spectrum *out, jsc_error *e
     s->job.total = s->job.done + (exact ? s->n : work_of(s));
     if (exact)
         TRY(spectral_pull_all(s, error));
-    if (exact && (r->exact || s->n <= WHOLE || 4 * (r->k + extra_of(s)) >= s->n))
+    if (exact && decomposes(s, s->n))
         TRY(spectral_decompose(s, r->k, &triples, error));
     else
         TRY(spectral_iterate(s, r->k, extra_of(s), steps_of(s), &triples, error));
