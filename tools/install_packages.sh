@@ -5,7 +5,7 @@
 set -u
 
 wanted="build-essential cmake ninja-build pkg-config python3 python3-pip python3-venv ca-certificates
-        libdnnl-dev libjansson-dev libpcre2-dev libutf8proc-dev libpopt-dev"
+        libdnnl-dev libjansson-dev libpcre2-dev libutf8proc-dev libpopt-dev zlib1g-dev libzstd-dev libxxhash-dev"
 if [ "${1:-}" = check ]; then
     wanted="$wanted libcriterion-dev clang-format clang-tidy libomp-14-dev shellcheck codespell librsvg2-bin libxml2-utils chromium"
 fi

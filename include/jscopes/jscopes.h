@@ -24,13 +24,14 @@
  *   }
  *
  * Errors, ownership: status.h. Models: model.h. Scores: attribute.h. Memory beforehand: plan.h. Own cotangents: vjp.h.
- * Spectra: spectrum.h. Output: report.h. */
+ * Spectra: spectrum.h. Output: report.h. Many prompts: corpus.h. */
 #ifndef JSCOPES_JSCOPES_H
 #define JSCOPES_JSCOPES_H
 
 #define JSC_VERSION "0.1.0"
 
 #include <jscopes/attribute.h>
+#include <jscopes/corpus.h>
 #include <jscopes/group.h>
 #include <jscopes/model.h>
 #include <jscopes/plan.h>

@@ -1,0 +1,81 @@
+/* corpus.h: attributions of many prompts, from JSON lines into a folder of chunk files; a run that was killed goes on where it stopped.
+ *
+ * A chunk is a block of `chunk` lines of one input file, whatever the number of workers; its records are in the order of the lines. Worker
+ * i of n writes the chunks with (file + block) mod n = i. docs/corpus.md has the files. */
+#ifndef JSCOPES_CORPUS_H
+#define JSCOPES_CORPUS_H
+
+#include <jscopes/attribute.h>
+#include <jscopes/group.h>
+#include <jscopes/report.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** What happens to a prompt of more than max_tokens tokens: an error record, or tokens are cut off at its left or right end. */
+typedef enum jsc_overlong { JSC_OVERLONG_ERROR = 0, JSC_OVERLONG_LEFT = 1, JSC_OVERLONG_RIGHT = 2 } jsc_overlong;
+
+/** Counts of a run. */
+typedef struct jsc_corpus_counts {
+    size_t size;         /**< sizeof(jsc_corpus_counts) */
+    uint64_t records;    /**< written by this run, error records too */
+    uint64_t errors;     /**< of them error records */
+    uint64_t tokens;     /**< of the prompts */
+    uint64_t found;      /**< records of this worker that earlier runs have written */
+    uint64_t found_errors;
+    uint64_t bytes;      /**< of the input read so far, as stored */
+    uint64_t bytes_all;  /**< 0: not known (standard input) */
+    double seconds;      /**< since the run began */
+} jsc_corpus_counts;
+#define JSC_CORPUS_COUNTS_INIT {sizeof(jsc_corpus_counts), 0, 0, 0, 0, 0, 0, 0, 0.0}
+
+/** Called after every record; anything but 0 stops the run after the record in hand, so that it can go on later. */
+typedef int (*jsc_corpus_fn)(void *user, const jsc_corpus_counts *now);
+
+/** What to do. Begin with JSC_CORPUS_OPTIONS_INIT. */
+typedef struct jsc_corpus_options {
+    size_t size;
+    const jsc_request *request;  /**< scope and its options; prompt, and where a line names them target and position, are the line's. NULL:
+                                      JSC_REQUEST_INIT */
+    const char *const *inputs;   /**< [n_inputs] JSON lines, plain, gzip or zstd; "-" standard input; a folder: its files, sorted */
+    size_t n_inputs;
+    const char *folder;          /**< of the results; made if absent */
+    const char *text_field;      /**< default "text" */
+    const char *id_field;        /**< default "id" */
+    uint64_t max_tokens;         /**< 0: no limit */
+    jsc_overlong overlong;
+    uint64_t chunk;              /**< lines, default 1000 */
+    uint64_t shard, shards;      /**< this worker of how many, default 0 of 1 */
+    uint64_t limit;              /**< only so many lines of the input, 0: all */
+    uint64_t max_errors;         /**< stop after more error records than this in one run; UINT64_MAX (default): never */
+    int keep_meta;               /**< 1: fields of the line that are not known are carried over as "meta" */
+    int no_special, front_pad;   /**< as jsc_tokenize_options */
+    double flush_seconds;        /**< what a kill can lose, default 30 */
+    jsc_corpus_fn progress;      /**< may be NULL */
+    void *progress_user;
+} jsc_corpus_options;
+#define JSC_CORPUS_OPTIONS_INIT                                                                                                           \
+    {sizeof(jsc_corpus_options), NULL, NULL, 0, NULL, "text", "id", 0, JSC_OVERLONG_ERROR, 1000, 0, 1, 0, UINT64_MAX, 0, 0, 0, 30.0, NULL, \
+     NULL}
+
+/**
+ * jsc_corpus_run: attribute every line of the inputs, or go on with what an earlier run has left.
+ *
+ * model   as opened from a file or folder; with group NULL it computes
+ * group   NULL, or several devices that each take the next prompt; model is then one of its members
+ * counts  may be NULL; filled on failure too
+ *
+ * A bad line or a prompt that fails becomes an error record; the others go on. Memory does not depend on the length of the corpus.
+ *
+ * JSC_E_CANCELLED  progress() returned non-zero; the same call goes on
+ * JSC_E_ARGUMENT   the folder holds results of another model, other options or other inputs (named); an option outside its range
+ * JSC_E_FILE       an input cannot be read to its end, the disk is full, another process writes the same chunk
+ */
+JSC_API jsc_status jsc_corpus_run(const jsc_model *model, const jsc_group *group, const jsc_corpus_options *options,
+                                  jsc_corpus_counts *counts, jsc_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
