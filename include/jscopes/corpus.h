@@ -75,6 +75,15 @@ typedef struct jsc_corpus_options {
 JSC_API jsc_status jsc_corpus_run(const jsc_model *model, const jsc_group *group, const jsc_corpus_options *options,
                                   jsc_corpus_counts *counts, jsc_error *error);
 
+/**
+ * jsc_corpus_shard_find: which worker of how many this process is: RANK and WORLD_SIZE (torchrun), SLURM_ARRAY_TASK_ID with _MIN, _MAX and
+ * _COUNT times SLURM_PROCID and SLURM_NTASKS, those alone, OMPI_COMM_WORLD_*, PMI_*; 0 of 1 without any.
+ *
+ * found  receives in words what was found, at most capacity bytes with its NUL
+ * JSC_E_ARGUMENT  they contradict each other; a Slurm array with holes
+ */
+JSC_API jsc_status jsc_corpus_shard_find(uint64_t *shard, uint64_t *shards, char *found, size_t capacity, jsc_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -123,7 +123,7 @@ int args_parse(const struct command *command, int argc, char **argv, struct argu
         status = args_help(command);
         return status == EXIT_DONE ? -1 : status;
     }
-    if (command->files && out->files.n == 0)
+    if (command->files && out->files.n == 0 && command->run != cmd_corpus)
         return fail(EXIT_USAGE, "%s: which file? One that --format json wrote, such as: jscopes %s scores.json", command->name,
                     command->name);
     if (!command->files && out->model == NULL && out->value[OPT_FAMILIES] == NULL)

@@ -56,10 +56,22 @@ enum option {
     OPT_KIND,
     OPT_TOKEN,
     OPT_VECTORS,
+    OPT_TEXT_FIELD,
+    OPT_ID_FIELD,
+    OPT_MAX_TOKENS,
+    OPT_OVERLONG,
+    OPT_KEEP_META,
+    OPT_CHUNK,
+    OPT_SHARD,
+    OPT_LIMIT,
+    OPT_MAX_ERRORS,
+    OPT_FAIL_ON_ERROR,
+    OPT_PROGRESS,
+    OPT_FLUSH,
     OPT_COUNT
 };
 extern const struct poptOption options_attribute[], options_plan[], options_info[], options_tokenize[], options_render[],
-    options_spectrum[];
+    options_spectrum[], options_corpus[];
 /* "--text-file", for messages. */
 const char *option_name(enum option option);
 
@@ -185,6 +197,7 @@ void progress_clear(void);                                                   /* 
 void log_line(void *user, int level, const char *line);                      /* jsc_log_fn */
 
 int cmd_attribute(const struct arguments *args);
+int cmd_corpus(const struct arguments *args);
 int cmd_info(const struct arguments *args);
 int cmd_plan(const struct arguments *args);
 int cmd_render(const struct arguments *args);

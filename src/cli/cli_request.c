@@ -46,7 +46,7 @@ bool exclusive_check(const struct arguments *args)
             }
             first = option;
         }
-        if (first == 0 && exclusive[i].needed) {
+        if (first == 0 && exclusive[i].needed && args->files.n == 0) { /* a corpus has its prompts in files */
             fail(EXIT_USAGE, "no prompt: give --text TEXT, --text-file FILE or --ids 1,2,3");
             return false;
         }

@@ -60,6 +60,14 @@ const struct command commands[] = {
      "  jscopes render corpus.jsonl --id 17 --format html -o 17.html\n"
      "      one line of many\n",
      options_render, cmd_render, NULL, true},
+    {"corpus", "attribute many prompts, from JSON lines into a folder; goes on where it was stopped",
+     "MODEL INPUT... -o DIR [OPTION...]\n  or:  status|check|summary DIR  or:  merge DIR -o FILE",
+     "Examples:\n"
+     "  jscopes corpus smollm2-135m prompts.jsonl -o results --scope temperature\n"
+     "      a line is {\"id\": \"a1\", \"text\": \"The capital of France is\"}; inputs may be .gz, .zst, folders or - (standard input)\n"
+     "  jscopes corpus smollm2-135m prompts.jsonl.zst -o results --shard 0/4\n"
+     "      the first of four workers; with --shard auto Slurm, torchrun or mpirun say which\n",
+     options_corpus, cmd_corpus, NULL, true},
     {"fetch", "bring a known model into the cache, verified; without NAME list them", "[NAME] [OPTION...]", NULL, NULL, NULL, cmd_fetch,
      false},
 };

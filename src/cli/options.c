@@ -140,6 +140,37 @@ const struct poptOption options_spectrum[] = {GROUP(text_table, "Prompt:"),
                                               GROUP(common_table, NULL),
                                               POPT_TABLEEND};
 
+static const struct poptOption line_table[] = {
+    VALUE("text-field", OPT_TEXT_FIELD, "field of a line that holds the text; default text", "NAME"),
+    VALUE("id-field", OPT_ID_FIELD, "field that holds the record's id; default id, without one FILE:LINE", "NAME"),
+    VALUE("max-tokens", OPT_MAX_TOKENS, "longer prompts are overlong; default: no limit", "N"),
+    VALUE("overlong", OPT_OVERLONG, "error (default), or cut off at the left or right end", "WHAT"),
+    FLAG("no-bos", OPT_NO_BOS, "put no begin-of-sequence token in front of the texts"),
+    VALUE("front-pad", OPT_FRONT_PAD, "put N further begin-of-sequence tokens in front", "N"),
+    FLAG("keep-meta", OPT_KEEP_META, "carry over the fields that are not known, as \"meta\""),
+    VALUE("limit", OPT_LIMIT, "only the first N lines", "N"),
+    POPT_TABLEEND};
+
+static const struct poptOption folder_table[] = {
+    {"output", 'o', POPT_ARG_STRING, NULL, OPT_OUTPUT, "folder of the results, made if absent (merge: the file)", "DIR"},
+    VALUE("chunk", OPT_CHUNK, "lines of the input to one file; default 1000", "N"),
+    VALUE("shard", OPT_SHARD, "I/N: only the chunks of worker I of N, from 0; auto: as Slurm, torchrun or mpirun say; default off", "I/N"),
+    VALUE("flush", OPT_FLUSH, "seconds of work that a kill can lose; default 30", "S"),
+    VALUE("max-errors", OPT_MAX_ERRORS, "stop after more error records than N; default: never", "N"),
+    FLAG("fail-on-error", OPT_FAIL_ON_ERROR, "exit status 1 if there are error records"),
+    VALUE("progress", OPT_PROGRESS, "auto (default), plain (lines) or none", "HOW"),
+    POPT_TABLEEND};
+
+const struct poptOption options_corpus[] = {GROUP(line_table, "Lines:"),
+                                            GROUP(target_table, "What is explained, where a line does not say it:"),
+                                            GROUP(method_table, "How:"),
+                                            GROUP(machine_table, "Machine:"),
+                                            GROUP(run_table, NULL),
+                                            GROUP(folder_table, "Results:"),
+                                            GROUP(format_table, "Of status, check and summary:"),
+                                            GROUP(common_table, NULL),
+                                            POPT_TABLEEND};
+
 static const struct poptOption *find(const struct poptOption *table, int id)
 {
     for (const struct poptOption *o = table; o->longName != NULL || o->arg != NULL; o++) {
@@ -155,7 +186,8 @@ static const struct poptOption *find(const struct poptOption *table, int id)
 const char *option_name(enum option option)
 {
     static char names[OPT_COUNT][24];
-    static const struct poptOption *const all[] = {options_attribute, options_plan, options_info, options_render, options_spectrum};
+    static const struct poptOption *const all[] = {options_attribute, options_plan,     options_info,
+                                                   options_render,    options_spectrum, options_corpus};
     const struct poptOption *o = NULL;
     for (size_t i = 0; o == NULL && i < sizeof all / sizeof *all; i++)
         o = find(all[i], (int)option);

@@ -67,7 +67,7 @@ class Usage(Case):
     def test_unknown_command(self):
         self.bad(2, "atribute", says="did you mean attribute?")
         self.bad(2, "tokenise", "x", says="did you mean tokenize?")
-        for later in ("corpus", "evaluate", "xyzzy"):
+        for later in ("evaluate", "xyzzy"):
             self.bad(2, later, says=["unknown command", later])
         self.bad(2, "help", "atribute", says="did you mean attribute?")
 

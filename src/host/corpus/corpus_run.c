@@ -162,6 +162,20 @@ done:
 
 /* ---- lines to chunks ------------------------------------------------------------------------------------------------------------ */
 
+/* A worker that was killed between a chunk's last name and the end of its lock leaves the lock behind. */
+static jsc_status clear_lock(const struct run *run, uint64_t file, uint64_t block, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    struct chunk_lock *lock = NULL;
+    char *path = NULL;
+    TRY(chunk_path(run->o->folder, file, block, CHUNK_LOCK, &path, error));
+    if (path_exists(path) && chunk_lock_take(path, &lock, NULL) == JSC_OK)
+        chunk_lock_give(lock);
+done:
+    mem_free(path);
+    return status;
+}
+
 static jsc_status begin_chunk(struct run *run, uint64_t file, uint64_t block, jsc_error *error)
 {
     jsc_status status = JSC_OK;
@@ -176,6 +190,7 @@ static jsc_status begin_chunk(struct run *run, uint64_t file, uint64_t block, js
         TRY(chunk_open(run->o->folder, file, block, &run->chunk, error));
     if (run->chunk == NULL) {
         TRY(chunk_footer(path, &there, error));
+        TRY(clear_lock(run, file, block, error));
         run->counts.found += there.records;
         run->counts.found_errors += there.errors;
         goto done;

@@ -192,6 +192,9 @@ jsc_status manifest_agree(const jsc_corpus_options *options, const jsc_model *mo
         TRY(save_first(options->folder, now, error));
         TRY(manifest_read(options->folder, &there, error));
     }
+    json_t *name = json_object_get(json_object_get(there, "model"), "name"); /* for people: a copy may be called otherwise */
+    if (name != NULL)
+        (void)json_object_set(json_object_get(now, "model"), "name", name);
     TRY(compare(options->folder, there, now, error));
 done:
     json_decref(now);
