@@ -48,7 +48,7 @@ typedef struct jsc_corpus_options {
     uint64_t chunk;              /**< lines, default 1000 */
     uint64_t shard, shards;      /**< this worker of how many, default 0 of 1 */
     uint64_t limit;              /**< only so many lines of the input, 0: all */
-    uint64_t max_errors;         /**< stop after more error records than this in one run; UINT64_MAX (default): never */
+    int64_t max_errors;          /**< stop after more error records than this in one run; negative (default): never */
     int keep_meta;               /**< 1: fields of the line that are not known are carried over as "meta" */
     int no_special, front_pad;   /**< as jsc_tokenize_options */
     double flush_seconds;        /**< what a kill can lose, default 30 */
@@ -56,7 +56,7 @@ typedef struct jsc_corpus_options {
     void *progress_user;
 } jsc_corpus_options;
 #define JSC_CORPUS_OPTIONS_INIT                                                                                                           \
-    {sizeof(jsc_corpus_options), NULL, NULL, 0, NULL, "text", "id", 0, JSC_OVERLONG_ERROR, 1000, 0, 1, 0, UINT64_MAX, 0, 0, 0, 30.0, NULL, \
+    {sizeof(jsc_corpus_options), NULL, NULL, 0, NULL, "text", "id", 0, JSC_OVERLONG_ERROR, 1000, 0, 1, 0, -1, 0, 0, 0, 30.0, NULL, \
      NULL}
 
 /**

@@ -47,7 +47,7 @@ static bool parse_options(const struct arguments *args, jsc_corpus_options *out)
 {
     static const char *const ends[] = {"error", "left", "right", NULL};
     char *const *value = args->value;
-    uint64_t pad = 0;
+    uint64_t pad = 0, most = 0;
     if (value[OPT_TEXT_FIELD] != NULL)
         out->text_field = value[OPT_TEXT_FIELD];
     if (value[OPT_ID_FIELD] != NULL)
@@ -66,12 +66,14 @@ static bool parse_options(const struct arguments *args, jsc_corpus_options *out)
         fail(EXIT_USAGE, "--front-pad: at most 1000000");
         return false;
     }
+    if (!whole_number(args, OPT_MAX_ERRORS, 0, &most))
+        return false;
+    out->max_errors = value[OPT_MAX_ERRORS] != NULL ? (int64_t)most : -1;
     out->front_pad = (int)pad;
     out->no_special = value[OPT_NO_BOS] != NULL;
     out->keep_meta = value[OPT_KEEP_META] != NULL;
     return whole_number(args, OPT_MAX_TOKENS, 1, &out->max_tokens) && whole_number(args, OPT_CHUNK, 1, &out->chunk) &&
-           whole_number(args, OPT_LIMIT, 1, &out->limit) && whole_number(args, OPT_MAX_ERRORS, 0, &out->max_errors) &&
-           parse_shard(value[OPT_SHARD], &out->shard, &out->shards);
+           whole_number(args, OPT_LIMIT, 1, &out->limit) && parse_shard(value[OPT_SHARD], &out->shard, &out->shards);
 }
 
 /* ---- the run ---------------------------------------------------------------------------------------------------------------------- */

@@ -139,8 +139,8 @@ static jsc_status write_prompt(struct run *run, const struct prompt *p, jsc_erro
     run->totals.errors += failed, run->counts.errors += failed;
     run->totals.tokens += tokens, run->counts.tokens += tokens;
     TRY(tell(run, error));
-    if (run->counts.errors > run->o->max_errors)
-        FAIL(JSC_E_FORMAT, "%" PRIu64 " records failed, more than the %" PRIu64 " allowed; the last: %s, line %" PRIu64 ": %s",
+    if (run->o->max_errors >= 0 && run->counts.errors > (uint64_t)run->o->max_errors)
+        FAIL(JSC_E_FORMAT, "%" PRIu64 " records failed, more than the %" PRId64 " allowed; the last: %s, line %" PRIu64 ": %s",
              run->counts.errors, run->o->max_errors, p->file, p->line, p->why.text);
 done:
     return status;
