@@ -58,8 +58,7 @@ static const struct poptOption spectrum_table[] = {
 
 static const struct poptOption spectrum_method_table[] = {
     FLAG("exact", OPT_EXACT, "pull back every row, whatever it costs"),
-    VALUE("steps", OPT_STEPS, "power steps at most; default: what settles the values, or exact where that costs no more", "N"),
-    POPT_TABLEEND};
+    VALUE("steps", OPT_STEPS, "power steps at most; default: 2, or exact where that costs no more", "N"), POPT_TABLEEND};
 
 static const struct poptOption vectors_table[] = {FLAG("vectors", OPT_VECTORS, "json: also the vectors of the values"), POPT_TABLEEND};
 
