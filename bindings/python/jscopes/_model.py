@@ -14,6 +14,7 @@ from ._api import ffi
 from ._arrays import Floats, Ints, copy_ints, rows
 from ._attribution import Attribution
 from ._callbacks import Progress, Watch, on_progress
+from ._calls import interruptible
 from ._errors import ArgumentError, Error
 from ._library import call, lib, new, refuse_fork, text
 from ._plan import Plan
@@ -192,10 +193,14 @@ class Model:
 
     def _attribute(self, prompt: object, options: Options) -> Attribution:
         request = Request(self, prompt_ids(self, prompt), options)
-        out = ffi.new("jsc_attribution **")
-        with self._use() as model, request.watch.calling():
-            call("jsc_attribute", model, request.c, out)
-        return Attribution(out[0])
+
+        def work() -> Attribution:
+            out = ffi.new("jsc_attribution **")
+            with self._use() as model, request.watch.calling():
+                call("jsc_attribute", model, request.c, out)
+            return Attribution(out[0])
+
+        return interruptible(request.watch, work)
 
     def attribute_many(self, prompts: Iterable[object], *, on_error: str = "raise", **options: Unpack[Options]) -> Iterator[Attribution | Error]:
         """The results of prompts (texts, ids), one after another, with the same options for all.
@@ -241,16 +246,21 @@ class Model:
                               oversample=oversample, iterations=iterations, seed=seed)
 
     def _spectrum(self, kind: str, prompt: object, progress: Progress, memory: int | str | None, **options: int) -> Spectrum:
-        ids, watch, out = prompt_ids(self, prompt), Watch(progress), ffi.new("jsc_spectrum **")
+        ids, watch = prompt_ids(self, prompt), Watch(progress)
         handle = ffi.new_handle(watch)
         request = new("jsc_spectrum_request", kind=getattr(lib, kind), ids=ffi.from_buffer("int32_t[]", ids), n_ids=len(ids),
                       memory_limit=memory_bytes(memory), progress=on_progress, progress_user=handle, **options)
-        with self._use() as model, watch.calling():
-            call("jsc_spectrum_compute", model, request, out)
-        try:
-            return Spectrum.of(out[0])
-        finally:
-            lib.jsc_spectrum_free(out[0])
+
+        def work() -> Spectrum:
+            out, _alive = ffi.new("jsc_spectrum **"), (ids, handle)  # what request points to
+            with self._use() as model, watch.calling():
+                call("jsc_spectrum_compute", model, request, out)
+            try:
+                return Spectrum.of(out[0])
+            finally:
+                lib.jsc_spectrum_free(out[0])
+
+        return interruptible(watch, work)
 
     def vjp(self, prompt: str | Sequence[int] | Ints | object, position: int | Sequence[int] | Ints = -1, cotangents: object = None, *,
             reduce: str | None = "norm2", layers: bool = False, memory: int | str | None = None, chunk: int = 0,
@@ -279,7 +289,12 @@ class Model:
                       positions=ffi.from_buffer("int64_t[]", places), cotangents=ffi.from_buffer("double[]", given), chunk=chunk,
                       memory_limit=memory_bytes(memory), progress=on_progress, progress_user=handle)
         setattr(request, "sums" if reduce else "gradients", ffi.from_buffer("double[]", out, require_writable=True))
-        with self._use() as model, watch.calling():
-            call("jsc_vjp", model, request)
+
+        def work() -> None:
+            _alive = ids, given, places, out, handle  # what request points to
+            with self._use() as model, watch.calling():
+                call("jsc_vjp", model, request)
+
+        interruptible(watch, work)
         single = np.ndim(cotangents) == 1  # type: ignore[arg-type]
         return np.squeeze(out, axis=1 if layers else 0) if single else out

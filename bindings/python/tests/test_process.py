@@ -22,11 +22,16 @@ def script(text: str, *arguments: str, **environment: str) -> str:
 
 
 def test_interrupt():
-    """Ctrl-C is a KeyboardInterrupt within a second; the model can be used on. Also while loading, and between two prompts."""
+    """Ctrl-C is a KeyboardInterrupt within a second; the model can be used on. Also while loading, between two prompts, and in a piece of
+    work that takes longer than that."""
     script("""
         import os, signal, sys, threading, time, jscopes
         model = jscopes.load(sys.argv[1])
         alone = model.attribute("The lens").scores.tobytes()
+        long = list(model.tokenize("The lens of the eye")) * 1500
+        heard = []
+        model.attribute(long[:6000], scope="temperature", progress=lambda *state: heard.append(time.monotonic()))
+        assert max(b - a for a, b in zip(heard, heard[1:])) > 0.3, "that piece is too short to test anything; lengthen it"
         sent = []
 
         def send():
@@ -35,6 +40,7 @@ def test_interrupt():
             os.kill(os.getpid(), signal.SIGINT)
 
         for call in (lambda: model.attribute("The lens of the eye", scope="path", steps=1000000),
+                     lambda: model.attribute(long, scope="temperature"),
                      lambda: [model.attribute("The lens") for _ in iter(int, 1)],
                      lambda: [jscopes.load(sys.argv[1]) for _ in iter(int, 1)]):
             thread = threading.Thread(target=send)
