@@ -75,6 +75,75 @@ typedef struct jsc_corpus_options {
 JSC_API jsc_status jsc_corpus_run(const jsc_model *model, const jsc_group *group, const jsc_corpus_options *options,
                                   jsc_corpus_counts *counts, jsc_error *error);
 
+/** How far the workers of a folder are. */
+typedef struct jsc_corpus_state {
+    size_t size;                /**< sizeof(jsc_corpus_state), set by the caller (JSC_CORPUS_STATE_INIT) */
+    uint64_t chunks, partial;   /**< finished; begun */
+    uint64_t records, errors, tokens; /**< that are there, in both */
+    uint64_t records_all;       /**< 0: no worker has read all input yet */
+    int complete;               /**< 1: every chunk is finished */
+    int workers, running;       /**< that have left word; heard of in the last two minutes and not at their end */
+    double records_per_second;  /**< of those that run, since each began */
+    double seconds_left;        /**< by what is left of the input; negative: not known */
+} jsc_corpus_state;
+#define JSC_CORPUS_STATE_INIT {sizeof(jsc_corpus_state), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, -1.0}
+
+/** jsc_corpus_status: look into a folder; workers may be at work. JSC_E_FILE: it is no folder of a corpus. */
+JSC_API jsc_status jsc_corpus_status(const char *folder, jsc_corpus_state *out, jsc_error *error);
+
+/** Receives one line of what is wrong. */
+typedef void (*jsc_corpus_problem_fn)(void *user, const char *line);
+
+/**
+ * jsc_corpus_check: read every record: each line of the input has its record once and in its place, each file is whole (checksum) and
+ * computed from this folder's manifest, hence by the same model.
+ *
+ * problem  may be NULL
+ * records, errors  may be NULL; how many were read
+ *
+ * JSC_E_FORMAT  something is wrong; the text counts the problems.  JSC_E_ARGUMENT  the corpus is not finished
+ */
+JSC_API jsc_status jsc_corpus_check(const char *folder, jsc_corpus_problem_fn problem, void *user, uint64_t *records, uint64_t *errors,
+                                    jsc_error *error);
+
+/**
+ * jsc_corpus_merge: all records into one file, in the order of the input; it appears whole or not at all. JSON lines, packed with zstd if
+ * path ends in ".zst". Memory: one frame.
+ * JSC_E_ARGUMENT  the corpus is not finished.  JSC_E_FORMAT  a chunk is not whole
+ */
+JSC_API jsc_status jsc_corpus_merge(const char *folder, const char *path, uint64_t *records, jsc_error *error);
+
+/** A token and the score mass that it got: in each record the scores of the first row are divided by their sum. */
+typedef struct jsc_corpus_token {
+    int32_t id;
+    char *text;     /**< NULL without a tokeniser */
+    double share;   /**< summed over records */
+    uint64_t count; /**< how often it stands in the prompts, up to the position explained */
+} jsc_corpus_token;
+
+/** What the finished chunks of a folder hold. Freed by jsc_corpus_summary_free(). */
+typedef struct jsc_corpus_summary {
+    uint64_t records, errors, tokens;
+    uint64_t errors_by_code[8];   /**< in the order of jsc_corpus_code() */
+    double seconds_forward, seconds_backward;
+    double position_share[10];    /**< mean score mass by relative position, from the prompt's beginning (0) to the position explained (9) */
+    double first_share;           /**< mean score mass on the first token */
+    double special_share;         /**< on begin- and end-of-sequence tokens */
+    double relative_stderr;       /**< mean of stderr / score over tokens with 1 % of a record's mass; NaN: no standard errors */
+    size_t n_top;
+    jsc_corpus_token *top;        /**< [n_top] with most mass, the most first */
+} jsc_corpus_summary;
+
+/** jsc_corpus_code: "bad_json", "bad_utf8", "no_text", "bad_target", "too_long", "out_of_memory", "not_finite", "internal"; NULL past the
+ * last. */
+JSC_API const char *jsc_corpus_code(size_t i);
+
+/** jsc_corpus_summarise: at most n_top tokens are listed. Reads every finished record. */
+JSC_API jsc_status jsc_corpus_summarise(const char *folder, size_t n_top, jsc_corpus_summary **out, jsc_error *error);
+
+/** jsc_corpus_summary_free: NULL is a no-op. */
+JSC_API void jsc_corpus_summary_free(jsc_corpus_summary *summary);
+
 /**
  * jsc_corpus_shard_find: which worker of how many this process is: RANK and WORLD_SIZE (torchrun), SLURM_ARRAY_TASK_ID with _MIN, _MAX and
  * _COUNT times SLURM_PROCID and SLURM_NTASKS, those alone, OMPI_COMM_WORLD_*, PMI_*; 0 of 1 without any.

@@ -13,5 +13,14 @@ struct corpus_view {
 bool corpus_view_parse(const struct arguments *args, struct corpus_view *out); /* --progress; false after a message */
 void corpus_progress(struct corpus_view *view, const jsc_corpus_counts *now);
 void corpus_progress_clear(void);
+/* Hours, minutes and seconds. */
+void corpus_put_time(double seconds, char out[24]);
+
+/* ---- corpus_folder_commands.c: what is in a folder of results -------------------------------------------------------------------- */
+
+int corpus_status(const struct arguments *args, const char *folder);
+int corpus_check(const struct arguments *args, const char *folder);
+int corpus_merge(const struct arguments *args, const char *folder);
+int corpus_summary(const struct arguments *args, const char *folder);
 
 #endif

@@ -166,7 +166,20 @@ static int corpus_run(const struct arguments *given)
 
 int cmd_corpus(const struct arguments *args)
 {
+    static const struct {
+        const char *name;
+        int (*run)(const struct arguments *args, const char *folder);
+    } parts[] = {{"status", corpus_status}, {"check", corpus_check}, {"merge", corpus_merge}, {"summary", corpus_summary}};
     if (args->files.n == 0)
         return fail(EXIT_USAGE, "corpus: which model, which inputs? Such as: jscopes corpus smollm2-135m prompts.jsonl -o results");
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strcmp(args->files.items[0], parts[i].name) == 0) {
+            if (args->files.n != 2)
+                return fail(EXIT_USAGE, "corpus %s: one folder is wanted, such as: jscopes corpus %s results", parts[i].name,
+                            parts[i].name);
+            return parts[i].run(args, args->files.items[1]);
+        }
+    if (args->value[OPT_FORMAT] != NULL)
+        return fail(EXIT_USAGE, "--format goes with corpus status, check and summary; records are JSON, which jscopes render shows");
     return corpus_run(args);
 }

@@ -27,19 +27,26 @@ void corpus_progress_clear(void)
     cells = 0;
 }
 
-static void put_left(const jsc_corpus_counts *now, char out[40])
+void corpus_put_time(double seconds, char out[24])
 {
-    const double share = now->bytes_all > 0 ? (double)now->bytes / (double)now->bytes_all : 0.0;
-    const long s = share > 0.0 && now->seconds / share < 1e9 ? lround(now->seconds * (1.0 - fmin(share, 1.0)) / share) : -1;
-    if (s < 0)
-        (void)snprintf(out, 40, "%s", "");
-    else
-        (void)snprintf(out, 40, ", %.0f %%, %ld:%02ld:%02ld left", 100.0 * fmin(share, 1.0), s / 3600, s / 60 % 60, s % 60);
+    const unsigned s = seconds >= 0.0 && seconds < 1e9 ? (unsigned)lround(seconds) : 999999999u;
+    (void)snprintf(out, 24, "%u:%02u:%02u", s / 3600, s / 60 % 60, s % 60);
+}
+
+static void put_left(const jsc_corpus_counts *now, char out[48])
+{
+    const double share = now->bytes_all > 0 ? fmin((double)now->bytes / (double)now->bytes_all, 1.0) : 0.0;
+    char left[24];
+    out[0] = '\0';
+    if (!(share > 0.0))
+        return;
+    corpus_put_time(now->seconds * (1.0 - share) / share, left);
+    (void)snprintf(out, 48, ", %.0f %%, %s left", 100.0 * share, left);
 }
 
 void corpus_progress(struct corpus_view *view, const jsc_corpus_counts *now)
 {
-    char line[200], left[40];
+    char line[200], left[48];
     if (view->quiet || now->seconds - view->last < (view->lines ? LINE_GAP : TERMINAL_GAP))
         return;
     view->last = now->seconds;

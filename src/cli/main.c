@@ -66,7 +66,11 @@ const struct command commands[] = {
      "  jscopes corpus smollm2-135m prompts.jsonl -o results --scope temperature\n"
      "      a line is {\"id\": \"a1\", \"text\": \"The capital of France is\"}; inputs may be .gz, .zst, folders or - (standard input)\n"
      "  jscopes corpus smollm2-135m prompts.jsonl.zst -o results --shard 0/4\n"
-     "      the first of four workers; with --shard auto Slurm, torchrun or mpirun say which\n",
+     "      the first of four workers; with --shard auto Slurm, torchrun or mpirun say which\n"
+     "  jscopes corpus status results\n"
+     "      how much is done, how fast, how long it will take; likewise check (is every record there?) and summary\n"
+     "  jscopes corpus merge results -o results.jsonl\n"
+     "      all records in one file, in the order of the input; then: jscopes render results.jsonl --id a1 -o a1.html\n",
      options_corpus, cmd_corpus, NULL, true},
     {"fetch", "bring a known model into the cache, verified; without NAME list them", "[NAME] [OPTION...]", NULL, NULL, NULL, cmd_fetch,
      false},

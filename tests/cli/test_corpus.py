@@ -223,7 +223,70 @@ class Corpus(Case):
         self.assertEqual(codes, ["no_text", "no_text", "bad_target", "no_text", "too_long", "bad_utf8", "bad_json", "bad_target", "bad_json",
                                  "bad_json"])
 
+    def of_folder(self, what):
+        return strict_json(self.good("corpus", what, self.out, "--format", "json"))
+
+    def test_what_is_in_a_folder(self):
+        self.good(*self.corpus("--shard", "0/2"))
+        self.bad(1, "corpus", "check", str(self.folder), says="manifest.json")
+        state = self.of_folder("status")
+        self.assertEqual((state["complete"], state["chunks"], state["partial"], state["records_all"]), (False, 3, 0, 191))
+        self.assertIn(b"stopped: ", self.good("corpus", "status", self.out))
+        self.bad(1, "corpus", "merge", self.out, "-o", str(self.folder / "m"), says="is missing")
+        self.assertFalse((self.folder / "m").exists())
+        self.good(*self.corpus("--shard", "1/2"))
+        state = self.of_folder("status")
+        self.assertEqual((state["complete"], state["chunks"], state["records"], state["errors"], state["workers"]), (True, 6, 191, 12, 2))
+        self.assertEqual(self.good("corpus", "check", self.out), b"all there: 191 records, 12 of them errors\n")
+        merged = str(self.folder / "m.jsonl")
+        self.good("corpus", "merge", self.out, "-o", merged)
+        self.assertEqual(TIMES.sub(b'"varies": 0', Path(merged).read_bytes()), records(self.out))
+        self.assertEqual(len(self.json("render", merged, "--id", "r0")["tokens"]), len(json.loads(next(lines_of(1)))["ids"]))
+        self.bad(1, "corpus", "merge", self.out, "-o", "/dev/full", says="No space left")
+        self.good("corpus", "merge", self.out, "-o", merged + ".zst")
+        self.assertEqual(subprocess.run([ZSTD, "-dcq", merged + ".zst"], stdout=subprocess.PIPE, check=True).stdout, Path(merged).read_bytes())
+
+    def test_a_summary_adds_up(self):
+        self.good(*self.corpus())
+        summary = self.of_folder("summary")
+        lines = [json.loads(line) for line in records(self.out).splitlines()]
+        good = [line for line in lines if line["status"] == "ok"]
+        self.assertEqual((summary["records"], summary["errors"], summary["tokens"]), (191, 12, sum(line["n_tokens"] for line in good)))
+        self.assertEqual(summary["errors_by_code"]["bad_json"], 12)
+        self.assertAlmostEqual(sum(summary["position_share"]), 1.0, 6)
+        first = sum(line["tokens"][0]["score"] / sum(token["score"] for token in line["tokens"]) for line in good) / len(good)
+        self.assertAlmostEqual(summary["first_share"], first, 6)
+        share = {}
+        for line in good:
+            for token in line["tokens"]:
+                share[token["id"]] = share.get(token["id"], 0) + token["score"] / sum(other["score"] for other in line["tokens"])
+        best = max(share, key=share.get)
+        self.assertEqual(summary["top"][0]["id"], best)
+        self.assertAlmostEqual(summary["top"][0]["share"], share[best], 6)
+        self.assertIn(b"bad_json", self.good("corpus", "summary", self.out))
+
+    def test_check_finds_what_is_wrong(self):
+        self.good(*self.corpus())
+        first, second = (Path(self.out, f"part-0000-00000{k}.jsonl.zst") for k in (1, 2))
+        content = first.read_bytes()
+        for wrong, says in ((content[:-1], b"damaged"), (second.read_bytes(), b"a record of line"),
+                            (content[:100] + bytes([content[100] ^ 1]) + content[101:], b"damaged")):
+            first.write_bytes(wrong)
+            status = subprocess.run([JSCOPES, "corpus", "check", self.out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+            self.assertEqual(status.returncode, 1)
+            self.assertIn(says, status.stdout)
+            self.assertIn(b"problem", status.stderr)
+        first.unlink()
+        elsewhere = str(self.folder / "elsewhere")
+        self.good(*self.corpus("--seed", "1", out=elsewhere))
+        shutil.copy(Path(elsewhere, first.name), first)
+        status = subprocess.run([JSCOPES, "corpus", "check", self.out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        self.assertIn(b"not computed from this folder's manifest", status.stdout)
+
     def test_usage(self):
+        self.bad(2, "corpus", "status", says="one folder")
+        self.bad(2, "corpus", "merge", self.out, says="-o FILE")
+        self.bad(2, *self.corpus("--format", "json"), says="--format")
         self.bad(2, "corpus", TINY, says="which inputs")
         self.bad(2, "corpus", TINY, self.input, says="-o DIR")
         self.bad(2, *self.corpus("--overlong", "up"), says="error, left, right")

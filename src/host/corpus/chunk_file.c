@@ -13,7 +13,7 @@
 #define LEVEL        3
 #define FOOTER_MAGIC 0x184D2A5Au /* a skippable frame */
 #define FOOTER_MARK  UINT64_C(0x31304b4e5548434a)
-enum { FOOTER_RECORDS = 1, FOOTER_ERRORS, FOOTER_TOKENS, FOOTER_LINES, FOOTER_HASH, FOOTER_NANOSECONDS, FOOTER_WORDS };
+enum { FOOTER_RECORDS = 1, FOOTER_ERRORS, FOOTER_TOKENS, FOOTER_LINES, FOOTER_HASH, FOOTER_NANOSECONDS, FOOTER_ORIGIN, FOOTER_WORDS };
 #define FOOTER_BYTES (8 + 8 * FOOTER_WORDS)
 
 struct chunk_writer {
@@ -61,8 +61,12 @@ static bool is_footer(const unsigned char *bytes, size_t n)
 static struct chunk_totals footer_totals(const unsigned char *bytes)
 {
     const unsigned char *word = bytes + 8;
-    return (struct chunk_totals){get_u64(word + 8 * FOOTER_RECORDS), get_u64(word + 8 * FOOTER_ERRORS), get_u64(word + 8 * FOOTER_TOKENS),
-                                 get_u64(word + 8 * FOOTER_LINES), 1e-9 * (double)get_u64(word + 8 * FOOTER_NANOSECONDS)};
+    return (struct chunk_totals){get_u64(word + 8 * FOOTER_RECORDS),
+                                 get_u64(word + 8 * FOOTER_ERRORS),
+                                 get_u64(word + 8 * FOOTER_TOKENS),
+                                 get_u64(word + 8 * FOOTER_LINES),
+                                 1e-9 * (double)get_u64(word + 8 * FOOTER_NANOSECONDS),
+                                 get_u64(word + 8 * FOOTER_ORIGIN)};
 }
 
 /* The end of a file whose records are what its footer says. */
@@ -330,6 +334,7 @@ jsc_status chunk_finish(struct chunk_writer *w, const struct chunk_totals *total
     put_u64(word + 8 * FOOTER_LINES, totals->lines);
     put_u64(word + 8 * FOOTER_HASH, XXH3_64bits_digest(w->hash));
     put_u64(word + 8 * FOOTER_NANOSECONDS, (uint64_t)(1e9 * totals->seconds));
+    put_u64(word + 8 * FOOTER_ORIGIN, totals->origin);
     TRY(write_whole(w, (const char *)footer, sizeof footer, error));
     if (fsync(w->fd) != 0)
         FAIL(JSC_E_FILE, "%s: writing failed: %s; run the same command to go on", w->partial, strerror(errno));

@@ -33,6 +33,7 @@ struct chunk_totals {
     uint64_t records, errors, tokens;
     uint64_t lines; /* of the input, blank ones too */
     double seconds;
+    uint64_t origin; /* of the manifest that it was computed from */
 };
 /* What stands in a file: whole frames from its beginning. */
 struct chunk_content {
@@ -109,12 +110,32 @@ jsc_status inputs_find(const jsc_corpus_options *options, struct inputs *out, js
 void inputs_free(struct inputs *inputs);
 jsc_status model_fingerprint(const jsc_model *model, char out[33], jsc_error *error);
 /* Writes DIR/manifest.json if there is none; else compares: JSC_E_ARGUMENT names the first field that differs. */
-jsc_status manifest_agree(const jsc_corpus_options *options, const jsc_model *model, const struct inputs *inputs, jsc_error *error);
+jsc_status manifest_agree(const jsc_corpus_options *options, const jsc_model *model, const struct inputs *inputs, uint64_t *origin,
+                          jsc_error *error);
+uint64_t manifest_origin(const json_t *manifest); /* a hash of what it says */
 jsc_status manifest_read(const char *folder, json_t **out, jsc_error *error);
 /* A small JSON file in the folder, replaced whole. */
 jsc_status json_save(const char *folder, const char *name, const json_t *value, jsc_error *error);
 /* NULL and JSC_OK: it is not there. */
 jsc_status json_load_from(const char *folder, const char *name, json_t **out, jsc_error *error);
+
+/* ---- corpus_folder.c: what is in a folder of results ------------------------------------------------------------------------------- */
+
+/* Its manifest, and the sizes of its input once a worker has read it all. */
+struct folder {
+    const char *path;
+    json_t *manifest, *input; /* input NULL: not known yet */
+    uint64_t chunk, origin;
+    size_t n_files;
+};
+jsc_status folder_open(const char *path, struct folder *out, jsc_error *error);
+void folder_close(struct folder *folder);
+/* JSC_E_ARGUMENT: no worker has read all input. */
+jsc_status folder_needs_input(const struct folder *folder, jsc_error *error);
+const char *folder_file(const struct folder *folder, size_t f);
+uint64_t folder_lines(const struct folder *folder, size_t f);
+uint64_t folder_records(const struct folder *folder, size_t f);
+uint64_t folder_blocks(const struct folder *folder, size_t f);
 
 #define INPUT_NAME "input.json" /* lines and records of every input file, written by whoever has read them all */
 

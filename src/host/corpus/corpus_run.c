@@ -29,6 +29,7 @@ struct run {
     struct chunk_writer *chunk; /* NULL: these lines are another's, or done */
     struct chunk_totals totals; /* of the chunk */
     double chunk_began;
+    uint64_t origin;
     uint64_t skip; /* records of the chunk that are there */
     struct strbuf record;
     uint64_t bytes_before, lines_left;
@@ -213,6 +214,7 @@ static jsc_status end_chunk(struct run *run, bool whole, jsc_error *error)
     if (run->chunk == NULL)
         return JSC_OK;
     run->totals.seconds = clock_seconds() - run->chunk_began;
+    run->totals.origin = run->origin;
     if (whole && run->skip > 0)
         status = status_set(error, JSC_E_FORMAT,
                             "a chunk holds %" PRIu64 " records more than its input has lines; the input has changed: name another folder",
@@ -346,7 +348,7 @@ static jsc_status prepare(struct run *run, jsc_error *error)
         run->counts.bytes_all += run->inputs.sizes[i];
     if (run->inputs.standard != NULL)
         run->counts.bytes_all = 0;
-    TRY(manifest_agree(run->o, run->model, &run->inputs, error));
+    TRY(manifest_agree(run->o, run->model, &run->inputs, &run->origin, error));
 done:
     return status;
 }

@@ -102,12 +102,12 @@ static jsc_status make(const jsc_corpus_options *o, const jsc_model *model, cons
     char fingerprint[33];
     TRY(jsc_model_describe(model, &info, error));
     TRY(model_fingerprint(model, fingerprint, error));
-    *out = json_pack("{s:i, s:s, s:{s:s, s:s}, s:o, s:{s:s, s:s, s:I, s:s, s:I, s:b, s:b, s:i}, s:I, s:o}", "format", 1, "version",
-                     jsc_version(), "model", "name", info.name, "fingerprint", fingerprint, "request",
-                     describe_request(o, (size_t)info.d_model), "lines", "text_field", o->text_field, "id_field", o->id_field, "max_tokens",
-                     (json_int_t)o->max_tokens, "overlong", overlong[o->overlong], "limit", (json_int_t)o->limit, "keep_meta", o->keep_meta,
-                     "no_special", o->no_special, "front_pad", o->front_pad, "chunk", (json_int_t)o->chunk, "inputs",
-                     describe_inputs(inputs));
+    *out = json_pack("{s:i, s:s, s:{s:s, s:s, s:i, s:i}, s:o, s:{s:s, s:s, s:I, s:s, s:I, s:b, s:b, s:i}, s:I, s:o}", "format", 1,
+                     "version", jsc_version(), "model", "name", info.name, "fingerprint", fingerprint, "bos_id", (int)info.bos_id, "eos_id",
+                     (int)info.eos_id, "request", describe_request(o, (size_t)info.d_model), "lines", "text_field", o->text_field,
+                     "id_field", o->id_field, "max_tokens", (json_int_t)o->max_tokens, "overlong", overlong[o->overlong], "limit",
+                     (json_int_t)o->limit, "keep_meta", o->keep_meta, "no_special", o->no_special, "front_pad", o->front_pad, "chunk",
+                     (json_int_t)o->chunk, "inputs", describe_inputs(inputs));
     if (*out == NULL)
         status = no_memory(error);
 done:
@@ -182,7 +182,16 @@ done:
     return status;
 }
 
-jsc_status manifest_agree(const jsc_corpus_options *options, const jsc_model *model, const struct inputs *inputs, jsc_error *error)
+uint64_t manifest_origin(const json_t *manifest)
+{
+    char *text = json_dumps(manifest, JSON_COMPACT | JSON_SORT_KEYS);
+    const uint64_t origin = text != NULL ? XXH3_64bits(text, strlen(text)) : 0;
+    free(text); /* allowed: jansson allocated it */
+    return origin;
+}
+
+jsc_status manifest_agree(const jsc_corpus_options *options, const jsc_model *model, const struct inputs *inputs, uint64_t *origin,
+                          jsc_error *error)
 {
     jsc_status status = JSC_OK;
     json_t *now = NULL, *there = NULL;
@@ -196,6 +205,7 @@ jsc_status manifest_agree(const jsc_corpus_options *options, const jsc_model *mo
     if (name != NULL)
         (void)json_object_set(json_object_get(now, "model"), "name", name);
     TRY(compare(options->folder, there, now, error));
+    *origin = manifest_origin(there);
 done:
     json_decref(now);
     json_decref(there);
