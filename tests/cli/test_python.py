@@ -76,7 +76,7 @@ def package():
 
 
 def tests(environment):
-    must(PYTHON, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", BINDING / "tests", env=environment, cwd=BUILD)
+    must(PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", BINDING / "tests", env=environment, cwd=BUILD)
 
 
 def wheel():

@@ -60,8 +60,8 @@ def open_transformers(model: Any, tokenizer: Any, options: Any, out: Any) -> Non
     name = str(getattr(model, "name_or_path", "") or config.get("_name_or_path") or config["model_type"])
     tokenizer_json = config_json = None
     if tokenizer is not None:
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if backend is None:
+        backend = getattr(tokenizer, "backend_tokenizer", tokenizer)  # of transformers, or one of the package tokenizers
+        if not hasattr(backend, "to_str"):
             raise ArgumentError(f"{type(tokenizer).__name__} is no fast tokeniser (one with backend_tokenizer): give no tokeniser and use ids")
         tokenizer_json = backend.to_str()
         config_json = json.dumps(_tokenizer_config(tokenizer))

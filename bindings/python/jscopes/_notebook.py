@@ -20,24 +20,39 @@ def static_part(page: str, n_tokens: int) -> str:
     main = main.replace('<main class="jscopes">', '<div class="jscopes jscopes-cell">').replace("</main>", "</div>")
     main = re.sub(r'(<article class="panel") id="line-\d+"', r"\1", main)  # an id, as a main, may stand once in a document
     main = re.sub(r'<section data-view="details".*?</section>\n?', "", main, flags=re.DOTALL)
-    if n_tokens > TOKENS:
+    if n_tokens * main.count('<article class="panel"') > TOKENS:
         main = _shorten(main, n_tokens)
     return f"{style}\n{main}"
 
 
 def _shorten(main: str, n_tokens: int) -> str:
-    """Text up to the limit, no tables of all numbers, no maps."""
-    main = re.sub(r'<section data-view="(?!text|table|predictions).*?</section>\n?', "", main, flags=re.S)
-    main = re.sub(r"<details>.*?</details>", "", main, flags=re.S)
-    note = f'<p class="method">The first {TOKENS} of {n_tokens} tokens; .show() and .save("page.html") have them all.</p>'
+    """Text up to the limit, over all rows of scores; no tables of all numbers, no maps."""
+    main = re.sub(r'<section data-view="(?!text|table|predictions).*?</section>\n?', "", main, flags=re.DOTALL)
+    main = re.sub(r"<details>.*?</details>", "", main, flags=re.DOTALL)
+    left, kept = TOKENS, 0
 
     def cut(found: re.Match[str]) -> str:
-        spans = list(re.finditer(r"<span ", found.group(0)))
-        if len(spans) <= TOKENS:
-            return found.group(0)
-        return found.group(0)[:spans[TOKENS].start()] + "</div></div>\n" + note + "\n"
+        nonlocal left, kept
+        if left == 0:
+            return ""
+        panel, kept = found.group(0), kept + 1
+        spans = list(re.finditer(r"<span ", panel[panel.index('<div class="tokens">'):]))
+        if len(spans) <= left:
+            left -= len(spans)
+            return panel
+        end = panel.index('<div class="tokens">') + spans[left].start()
+        shown, left = left, 0
+        note = f'<p class="method">The first {shown} of {n_tokens} tokens; .show() and .save("page.html") have them all.</p>'
+        return f"{panel[:end]}</div></div>\n{note}\n</article>\n"
 
-    return re.sub(r'<div class="tokens">.*?(?=</article>)', cut, main, flags=re.S)
+    rows = main.count('<article class="panel"')
+    main = re.sub(r'<article class="panel">.*?</article>\n?', cut, main, flags=re.DOTALL)
+    if kept < rows:
+        note = f'<p class="method">The first {kept} of {rows} rows of scores; .show() and .save("page.html") have them all.</p>\n</section>'
+        main = main.replace("</section>", note, 1)
+        main = re.sub(r'<div data-line="(\d+)">\s*<table class="scores">.*?</table>\s*</div>\n?',
+                      lambda found: found.group(0) if int(found.group(1)) < kept else "", main, flags=re.DOTALL)
+    return main
 
 
 class Page:

@@ -14,6 +14,12 @@ import jscopes
 GOLDEN = Path(__file__).resolve().parents[3] / "tests" / "golden"
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Skips in the words that ./check collects."""
+    for report in terminalreporter.stats.get("skipped", []):
+        terminalreporter.write_line(f"[SKIP] python: {report.longrepr[2].removeprefix('Skipped: ')} ({Path(report.longrepr[0]).name})")
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     return GOLDEN

@@ -133,6 +133,14 @@ def test_notebook_long(model):
     assert "The first 2000 of 2600 tokens" in "".join(tags.text)
 
 
+def test_notebook_many_rows(model):
+    """The limit is one of the page, not of each row of scores."""
+    page = model.attribute(np.resize(model.tokenize(TEXT), 900), targets=list(range(50)), layers=True)._repr_html_()
+    tags = Tags(page)
+    assert not tags.open and len(page) < 300_000
+    assert "The first 200 of 900 tokens" in "".join(tags.text) and "The first 3 of 50 rows" in "".join(tags.text)
+
+
 def test_notebook_hostile(model):
     """Text of a prompt is data: no tag of it survives."""
     page = model.attribute('</style><script>alert(1)</script> <img src=x onerror=alert(1)> "quoted" id="line-0" </main>')._repr_html_()
