@@ -50,7 +50,7 @@ def _shorten(main: str, n_tokens: int) -> str:
     if kept < rows:
         note = f'<p class="method">The first {kept} of {rows} rows of scores; .show() and .save("page.html") have them all.</p>\n</section>'
         main = main.replace("</section>", note, 1)
-        main = re.sub(r'<div data-line="(\d+)">\s*<table class="scores">.*?</table>\s*</div>\n?',
+        main = re.sub(r'<div data-line="(\d+)">.*?</table>\s*</div>\n?',
                       lambda found: found.group(0) if int(found.group(1)) < kept else "", main, flags=re.DOTALL)
     return main
 

@@ -138,6 +138,7 @@ def test_notebook_many_rows(model):
     page = model.attribute(np.resize(model.tokenize(TEXT), 900), targets=list(range(50)), layers=True)._repr_html_()
     tags = Tags(page)
     assert not tags.open and len(page) < 300_000
+    assert sum(attributes.get("class") == "scores" for _, attributes in tags.seen) == 3
     assert "The first 200 of 900 tokens" in "".join(tags.text) and "The first 3 of 50 rows" in "".join(tags.text)
 
 
