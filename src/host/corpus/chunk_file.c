@@ -13,7 +13,17 @@
 #define LEVEL        3
 #define FOOTER_MAGIC 0x184D2A5Au /* a skippable frame */
 #define FOOTER_MARK  UINT64_C(0x31304b4e5548434a)
-enum { FOOTER_RECORDS = 1, FOOTER_ERRORS, FOOTER_TOKENS, FOOTER_LINES, FOOTER_HASH, FOOTER_NANOSECONDS, FOOTER_ORIGIN, FOOTER_WORDS };
+enum {
+    FOOTER_RECORDS = 1,
+    FOOTER_ERRORS,
+    FOOTER_TOKENS,
+    FOOTER_LINES,
+    FOOTER_HASH,
+    FOOTER_NANOSECONDS,
+    FOOTER_ORIGIN,
+    FOOTER_SELF,
+    FOOTER_WORDS
+};
 #define FOOTER_BYTES (8 + 8 * FOOTER_WORDS)
 
 struct chunk_writer {
@@ -53,9 +63,11 @@ static uint64_t get_u64(const unsigned char *at)
     return value;
 }
 
+/* A footer whose own checksum is right. */
 static bool is_footer(const unsigned char *bytes, size_t n)
 {
-    return n == FOOTER_BYTES && get_u64(bytes) == (FOOTER_MAGIC | (uint64_t)(FOOTER_BYTES - 8) << 32) && get_u64(bytes + 8) == FOOTER_MARK;
+    return n == FOOTER_BYTES && get_u64(bytes) == (FOOTER_MAGIC | (uint64_t)(FOOTER_BYTES - 8) << 32) &&
+           get_u64(bytes + 8) == FOOTER_MARK && get_u64(bytes + 8 + 8 * FOOTER_SELF) == XXH3_64bits(bytes, 8 + 8 * FOOTER_SELF);
 }
 
 static struct chunk_totals footer_totals(const unsigned char *bytes)
@@ -335,6 +347,7 @@ jsc_status chunk_finish(struct chunk_writer *w, const struct chunk_totals *total
     put_u64(word + 8 * FOOTER_HASH, XXH3_64bits_digest(w->hash));
     put_u64(word + 8 * FOOTER_NANOSECONDS, (uint64_t)(1e9 * totals->seconds));
     put_u64(word + 8 * FOOTER_ORIGIN, totals->origin);
+    put_u64(word + 8 * FOOTER_SELF, XXH3_64bits(footer, 8 + 8 * FOOTER_SELF));
     TRY(write_whole(w, (const char *)footer, sizeof footer, error));
     if (fsync(w->fd) != 0)
         FAIL(JSC_E_FILE, "%s: writing failed: %s; run the same command to go on", w->partial, strerror(errno));
