@@ -105,19 +105,34 @@ Test(chunk_file, cut_at_every_byte_it_goes_on)
     mem_free(whole);
 }
 
-Test(chunk_file, any_wrong_byte_is_found)
+static jsc_status collect(void *user, const char *line, size_t n, jsc_error *error)
 {
-    size_t n = 0;
+    (void)error;
+    strbuf_add(user, line, n);
+    return JSC_OK;
+}
+
+/* Some bits of a zstd frame mean nothing: then the records must be the same. */
+Test(chunk_file, a_wrong_byte_is_found_or_changes_nothing)
+{
+    struct strbuf right = {.text = NULL}, got = {.text = NULL};
+    struct chunk_content content;
+    size_t n = 0, missed = 0;
     char *whole = finish_chunk(&n);
     const char *path = tiny_path(folder, "part-0000-000000.jsonl.zst");
+    cr_assert(chunk_read(path, collect, &right, &content, NULL) == JSC_OK && content.finished);
     for (size_t i = 0; i < n; i++) {
-        struct chunk_content content;
+        got.n = 0;
         whole[i] = (char)(whole[i] ^ 0x01);
         tiny_write(path, whole, n);
-        cr_assert(chunk_read(path, NULL, NULL, &content, NULL) == JSC_OK);
-        cr_expect(content.finished == false, "byte %zu of %zu", i, n);
+        cr_assert(chunk_read(path, collect, &got, &content, NULL) == JSC_OK);
+        missed += content.finished;
+        cr_expect(content.finished == false || (got.n == right.n && memcmp(got.text, right.text, got.n) == 0), "byte %zu of %zu", i, n);
         whole[i] = (char)(whole[i] ^ 0x01);
     }
+    cr_expect(missed < n / 20, "%zu of %zu", missed, n);
+    strbuf_free(&right);
+    strbuf_free(&got);
     mem_free(whole);
 }
 
