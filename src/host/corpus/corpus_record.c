@@ -314,9 +314,11 @@ jsc_status prompt_write(const struct prompt *p, struct strbuf *out, jsc_error *e
         (void)json_dump_callback(p->meta, add_json, out, JSON_COMPACT);
         strbuf_puts(out, ", ");
     }
-    if (p->code == NULL)
-        TRY(jsc_report_write(p->result, "json", NULL, join_lines, &line, error));
-    else {
+    if (p->code == NULL) {
+        const jsc_status written = jsc_report_write(p->result, "json", NULL, join_lines, &line, error);
+        if (!out->failed) /* else its receiver's reason stands below */
+            TRY(written);
+    } else {
         strbuf_printf(out, "\"error\": {\"code\": \"%s\", \"message\": ", p->code);
         put_text(out, p->why.text);
         strbuf_puts(out, "}}");
