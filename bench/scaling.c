@@ -105,7 +105,7 @@ static bool plan_exact(const jsc_model *model, int T, jsc_plan *plan)
 }
 
 /* FLOPs and form of B right-hand sides at once. */
-static void plan_chunk(const jsc_model *model, int T, int B, jsc_plan *plan)
+static void plan_part(const jsc_model *model, int T, int B, jsc_plan *plan)
 {
     const struct work work = {.T = T, .S = 1, .n_rhs = B, .head_rows = 1, .chunk = B};
     jsc_error error;
@@ -128,7 +128,17 @@ static int sides_of(const jsc_model *model, const struct pulls *pulls, int i)
 
 /* ---- replicas ---------------------------------------------------------------------------------------------------------------------- */
 
-/* Each device has the whole model, runs all forward passes and pulls back its share of every pull. */
+/* Forward passes for tangents that one of n devices runs: whole ones, several tangents in each. */
+static int tangents_share(const struct pulls *pulls, int T, int n)
+{
+    if (pulls->tangents == 0)
+        return 0;
+    const int most = tangents_at_once(T, pulls->tangents), passes = (pulls->tangents + most - 1) / most;
+    const int own = (passes + n - 1) / n * most;
+    return own < pulls->tangents ? own : pulls->tangents;
+}
+
+/* Each device has the whole model, runs the forward pass, and its share of the tangents and of every pull. */
 static void replicas(const jsc_model *model, const struct rates *rates, const jsc_plan *plan, const struct pulls *pulls, struct line *line)
 {
     const int n = line->devices, T = line->tokens;
@@ -137,7 +147,7 @@ static void replicas(const jsc_model *model, const struct rates *rates, const js
         const int all = sides_of(model, pulls, i), chunk = job_share(all, n, plan->chunk), turns = (all + n * chunk - 1) / (n * chunk);
         const double part = (double)sizeof(double) * T * chunk * (1.0 + (pulls->grads[i] ? model->d : 0.0));
         jsc_plan own;
-        plan_chunk(model, T, chunk, &own);
+        plan_part(model, T, chunk, &own);
         line->backward_flops += turns * own.backward_flops;
         line->passed += turns * (n - 1) * part;
         pull += turns * pull_cost(model, 1, T, chunk) / (rates->gflops * 1e9);
@@ -146,10 +156,11 @@ static void replicas(const jsc_model *model, const struct rates *rates, const js
             line->form = jsc_mlp_form_name(own.mlp_form);
         }
     }
-    line->forward_flops = plan->forward_flops * (1 + pulls->tangents);
+    const int tangents = tangents_share(pulls, T, n);
+    line->forward_flops = plan->forward_flops * (1 + tangents);
     line->weights = (double)plan->weight_bytes, line->beyond = (double)plan->peak_bytes;
     for (int l = 0; l < N_LINKS; l++)
-        line->seconds[l] = forward_seconds(rates, plan, pulls->tangents) + pull + line->passed / links[l].bytes;
+        line->seconds[l] = forward_seconds(rates, plan, tangents) + pull + line->passed / links[l].bytes;
 }
 
 /* ---- stages ------------------------------------------------------------------------------------------------------------------------ */
@@ -185,12 +196,12 @@ static void stages(const jsc_model *model, const struct rates *rates, const jsc_
     for (int l = 0; l < N_LINKS; l++)
         line->seconds[l] = forward + (n - 1) * line->passed / links[l].bytes;
     for (int i = 0; i < pulls->n; i++) {
-        const int all = sides_of(model, pulls, i), chunk = job_share(all, 1, plan->chunk), chunks = (all + chunk - 1) / chunk;
+        const int all = sides_of(model, pulls, i), chunk = plan_chunk(model, T, all, plan->chunk), chunks = (all + chunk - 1) / chunk;
         const double all_blocks = pull_cost(model, 1, T, chunk) / (rates->gflops * 1e9);
         const double slowest = all_blocks * line->blocks_most / model->L;
         const double bytes = n > 1 ? row * T * chunk : 0.0;
         jsc_plan own;
-        plan_chunk(model, T, chunk, &own);
+        plan_part(model, T, chunk, &own);
         line->backward_flops += chunks * own.backward_flops * line->blocks_most / model->L;
         line->passed += chunks * bytes;
         for (int l = 0; l < N_LINKS; l++) {
