@@ -148,10 +148,11 @@ JSC_API void jsc_corpus_summary_free(jsc_corpus_summary *summary);
  * jsc_corpus_shard_find: which worker of how many this process is: RANK and WORLD_SIZE (torchrun), SLURM_ARRAY_TASK_ID with _MIN, _MAX and
  * _COUNT times SLURM_PROCID and SLURM_NTASKS, those alone, OMPI_COMM_WORLD_*, PMI_*; 0 of 1 without any.
  *
+ * local  may be NULL; this process among those of its machine (LOCAL_RANK, SLURM_LOCALID, ...), for the choice of a device; -1: not known
  * found  receives in words what was found, at most capacity bytes with its NUL
  * JSC_E_ARGUMENT  they contradict each other; a Slurm array with holes
  */
-JSC_API jsc_status jsc_corpus_shard_find(uint64_t *shard, uint64_t *shards, char *found, size_t capacity, jsc_error *error);
+JSC_API jsc_status jsc_corpus_shard_find(uint64_t *shard, uint64_t *shards, int *local, char *found, size_t capacity, jsc_error *error);
 
 #ifdef __cplusplus
 }

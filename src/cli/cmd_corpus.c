@@ -19,7 +19,8 @@ static bool whole_number(const struct arguments *args, enum option option, long 
     return true;
 }
 
-static bool parse_shard(const char *text, uint64_t *shard, uint64_t *shards)
+/* local: of several processes on one machine the how many-th, where a launcher says it. */
+static bool parse_shard(const char *text, uint64_t *shard, uint64_t *shards, int *local)
 {
     jsc_error error;
     char *end = NULL;
@@ -27,7 +28,7 @@ static bool parse_shard(const char *text, uint64_t *shard, uint64_t *shards)
         return true;
     if (strcmp(text, "auto") == 0) {
         char found[160];
-        if (jsc_corpus_shard_find(shard, shards, found, sizeof found, &error) != JSC_OK) {
+        if (jsc_corpus_shard_find(shard, shards, local, found, sizeof found, &error) != JSC_OK) {
             fail_library(&error);
             return false;
         }
@@ -43,7 +44,7 @@ static bool parse_shard(const char *text, uint64_t *shard, uint64_t *shards)
     return true;
 }
 
-static bool parse_options(const struct arguments *args, jsc_corpus_options *out)
+static bool parse_options(const struct arguments *args, jsc_corpus_options *out, int *local)
 {
     static const char *const ends[] = {"error", "left", "right", NULL};
     char *const *value = args->value;
@@ -73,7 +74,7 @@ static bool parse_options(const struct arguments *args, jsc_corpus_options *out)
     out->no_special = value[OPT_NO_BOS] != NULL;
     out->keep_meta = value[OPT_KEEP_META] != NULL;
     return whole_number(args, OPT_MAX_TOKENS, 1, &out->max_tokens) && whole_number(args, OPT_CHUNK, 1, &out->chunk) &&
-           whole_number(args, OPT_LIMIT, 1, &out->limit) && parse_shard(value[OPT_SHARD], &out->shard, &out->shards);
+           whole_number(args, OPT_LIMIT, 1, &out->limit) && parse_shard(value[OPT_SHARD], &out->shard, &out->shards, local);
 }
 
 /* ---- the run ---------------------------------------------------------------------------------------------------------------------- */
@@ -114,12 +115,41 @@ static int say_end(const struct arguments *args, const jsc_corpus_counts *c)
     return args->value[OPT_FAIL_ON_ERROR] != NULL && c->errors + c->found_errors > 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
-static int run_with(const struct arguments *args, struct wanted *wanted, jsc_open_options *open, jsc_corpus_options *options)
+static jsc_status open_gpu(const struct arguments *args, const jsc_open_options *open, int index, jsc_model **out, jsc_error *error)
+{
+    jsc_open_options options = *open;
+    char device[24];
+    (void)snprintf(device, sizeof device, "cuda:%d", index);
+    options.device = device;
+    progress_start();
+    return jsc_model_open(args->model, &options, out, error);
+}
+
+/* One of several processes of a machine: the GPU of its number, modulo how many it sees. Where a device is named or there is no GPU, as ever. */
+static int open_local(const struct arguments *args, jsc_open_options *open, int local, struct answering *who)
+{
+    const char *device = open->device;
+    const bool chooses = device != NULL ? strcmp(device, "cuda") == 0 || strcmp(device, "auto") == 0 : getenv("JSC_DEVICE") == NULL;
+    jsc_error error = {JSC_E_DEVICE, ""};
+    int last = chooses ? local : -1; /* the last GPU that is there, as far as it matters */
+    while (last >= 0 && open_gpu(args, open, last, &who->model, &error) == JSC_E_DEVICE)
+        last--;
+    if (last < 0)
+        return answering_open(args, open, who);
+    if (who->model != NULL && local % (last + 1) != last) {
+        jsc_model_close(who->model);
+        who->model = NULL;
+        (void)open_gpu(args, open, local % (last + 1), &who->model, &error);
+    }
+    return who->model != NULL ? EXIT_DONE : fail_library(&error);
+}
+
+static int run_with(const struct arguments *args, struct wanted *wanted, jsc_open_options *open, int local, jsc_corpus_options *options)
 {
     struct answering who = {NULL, NULL};
     jsc_corpus_counts counts = JSC_CORPUS_COUNTS_INIT;
     jsc_error error;
-    int status = answering_open(args, open, &who);
+    int status = open_local(args, open, local, &who);
     const jsc_model *model = who.model != NULL || who.group == NULL ? who.model : jsc_group_model(who.group, 0);
     if (status == EXIT_DONE)
         status = wanted_resolve(args, model, wanted);
@@ -145,6 +175,7 @@ static int corpus_run(const struct arguments *given)
     struct wanted wanted = {.targets = NULL};
     struct corpus_view view = {0};
     jsc_open_options open;
+    int local = -1;
     args.model = given->files.items[0];
     if (given->files.n < 2)
         return fail(EXIT_USAGE, "corpus: which inputs? JSON lines, such as: jscopes corpus %s prompts.jsonl -o results", args.model);
@@ -155,11 +186,11 @@ static int corpus_run(const struct arguments *given)
     options.folder = args.value[OPT_OUTPUT];
     options.progress = on_progress;
     options.progress_user = &view;
-    if (!parse_options(&args, &options) || !corpus_view_parse(&args, &view) || !open_options_parse(&args, &open))
+    if (!parse_options(&args, &options, &local) || !corpus_view_parse(&args, &view) || !open_options_parse(&args, &open))
         return EXIT_USAGE;
     int status = wanted_parse(&args, &wanted);
     if (status == EXIT_DONE)
-        status = run_with(&args, &wanted, &open, &options);
+        status = run_with(&args, &wanted, &open, local, &options);
     wanted_free(&wanted);
     return status;
 }

@@ -241,6 +241,8 @@ jsc_status prompt_read(const jsc_corpus_options *options, const jsc_model *model
     TRY(out->code == NULL ? read_value(options, model, value, out, error) : read_id(options, NULL, out, error));
 done:
     json_decref(value);
+    if (status != JSC_OK)
+        prompt_free(out);
     return status;
 }
 

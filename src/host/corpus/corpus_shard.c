@@ -67,8 +67,9 @@ done:
     return status;
 }
 
-jsc_status jsc_corpus_shard_find(uint64_t *shard, uint64_t *shards, char *found, size_t capacity, jsc_error *error)
+jsc_status jsc_corpus_shard_find(uint64_t *shard, uint64_t *shards, int *local, char *found, size_t capacity, jsc_error *error)
 {
+    static const enum env_variable locals[] = {ENV_LOCAL_RANK, ENV_SLURM_LOCAL_RANK, ENV_OMPI_LOCAL_RANK, ENV_PMI_LOCAL_RANK};
     jsc_status status = JSC_OK;
     struct place place = {0, 1, ""};
     bool there = find_pair(ENV_RANK, ENV_WORLD_SIZE, &place);
@@ -79,6 +80,8 @@ jsc_status jsc_corpus_shard_find(uint64_t *shard, uint64_t *shards, char *found,
     if (!there)
         place = (struct place){0, 1, "no launcher: this process alone"};
     TRY(check(&place, error));
+    for (size_t i = 0; local != NULL && (i == 0 || *local < 0) && i < sizeof locals / sizeof *locals; i++)
+        *local = number(locals[i]) >= 0 ? (int)number(locals[i]) : -1;
     *shard = (uint64_t)place.rank, *shards = (uint64_t)place.size;
     (void)snprintf(found, capacity, "%s", place.words);
 done:
