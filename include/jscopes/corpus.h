@@ -51,12 +51,13 @@ typedef struct jsc_corpus_options {
     int64_t max_errors;          /**< stop after more error records than this in one run; negative (default): never */
     int keep_meta;               /**< 1: fields of the line that are not known are carried over as "meta" */
     int no_special, front_pad;   /**< as jsc_tokenize_options */
+    int new_only;                /**< 1: inputs may be more than an earlier run had; their files come after the known ones */
     double flush_seconds;        /**< what a kill can lose, default 30 */
     jsc_corpus_fn progress;      /**< may be NULL */
     void *progress_user;
 } jsc_corpus_options;
 #define JSC_CORPUS_OPTIONS_INIT                                                                                                           \
-    {sizeof(jsc_corpus_options), NULL, NULL, 0, NULL, "text", "id", 0, JSC_OVERLONG_ERROR, 1000, 0, 1, 0, -1, 0, 0, 0, 30.0, NULL, \
+    {sizeof(jsc_corpus_options), NULL, NULL, 0, NULL, "text", "id", 0, JSC_OVERLONG_ERROR, 1000, 0, 1, 0, -1, 0, 0, 0, 0, 30.0, NULL, \
      NULL}
 
 /**

@@ -61,6 +61,7 @@ enum option {
     OPT_MAX_TOKENS,
     OPT_OVERLONG,
     OPT_KEEP_META,
+    OPT_NEW_ONLY,
     OPT_CHUNK,
     OPT_SHARD,
     OPT_LIMIT,

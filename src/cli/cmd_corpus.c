@@ -72,6 +72,7 @@ static bool parse_options(const struct arguments *args, jsc_corpus_options *out,
     out->max_errors = value[OPT_MAX_ERRORS] != NULL ? (int64_t)most : -1;
     out->front_pad = (int)pad;
     out->no_special = value[OPT_NO_BOS] != NULL;
+    out->new_only = value[OPT_NEW_ONLY] != NULL;
     out->keep_meta = value[OPT_KEEP_META] != NULL;
     return whole_number(args, OPT_MAX_TOKENS, 1, &out->max_tokens) && whole_number(args, OPT_CHUNK, 1, &out->chunk) &&
            whole_number(args, OPT_LIMIT, 1, &out->limit) && parse_shard(value[OPT_SHARD], &out->shard, &out->shards, local);
@@ -108,10 +109,8 @@ static int on_progress(void *user, const jsc_corpus_counts *now)
 static int say_end(const struct arguments *args, const jsc_corpus_counts *c)
 {
     corpus_progress_clear();
-    fprintf(stderr,
-            "jscopes: %" PRIu64 " record%s, %" PRIu64 " of them error%s; %" PRIu64 " were there before, %" PRIu64 " of them error%s\n",
-            c->records, c->records == 1 ? "" : "s", c->errors, c->errors == 1 ? "" : "s", c->found, c->found_errors,
-            c->found_errors == 1 ? "" : "s");
+    fprintf(stderr, "jscopes: %" PRIu64 " record%s, %" PRIu64 " failed; %" PRIu64 " were there before, %" PRIu64 " of them failed\n",
+            c->records, c->records == 1 ? "" : "s", c->errors, c->found, c->found_errors);
     return args->value[OPT_FAIL_ON_ERROR] != NULL && c->errors + c->found_errors > 0 ? EXIT_FAILED : EXIT_DONE;
 }
 

@@ -147,6 +147,7 @@ static const struct poptOption line_table[] = {
     FLAG("no-bos", OPT_NO_BOS, "put no begin-of-sequence token in front of the texts"),
     VALUE("front-pad", OPT_FRONT_PAD, "put N further begin-of-sequence tokens in front", "N"),
     FLAG("keep-meta", OPT_KEEP_META, "carry over the fields that are not known, as \"meta\""),
+    FLAG("new-only", OPT_NEW_ONLY, "there may be more inputs than when the folder was begun: they are added to it"),
     VALUE("limit", OPT_LIMIT, "only the first N lines", "N"),
     POPT_TABLEEND};
 

@@ -176,6 +176,20 @@ class Corpus(Case):
         Path(self.input).write_bytes(Path(self.input).read_bytes().replace(b"r1", b"r2"))
         self.bad(1, *self.corpus(), says="inputs[0]")
 
+    def test_inputs_are_added(self):
+        more = self.write("a-before.jsonl", b'{"ids": [5]}\n')
+        both = str(self.folder / "both")
+        self.good(*self.corpus(inputs=[self.input, more], out=both))
+        self.good(*self.corpus())
+        status = self.corpus(inputs=[more, self.input])
+        self.bad(1, *status, says=["inputs", "another folder"])
+        self.assertIn("1 record, 0 failed; 191 were", subprocess.run([JSCOPES, *status, "--new-only"], stderr=subprocess.PIPE, check=True,
+                                                                       env=environment()).stderr.decode())
+        self.assertEqual(records(self.out), records(both))
+        self.assertIn(b"all there: 192 records", self.good("corpus", "check", self.out))
+        self.bad(1, *self.corpus("--new-only", inputs=[more]), says="inputs")
+        self.bad(1, *self.corpus("--new-only", "--seed", "3", inputs=[more, self.input, self.write("c", b"")]), says="request.seed")
+
     def test_packed_inputs_and_standard_input(self):
         def unnamed(line):
             record = json.loads(line)
@@ -210,7 +224,7 @@ class Corpus(Case):
 
     def test_errors_are_counted(self):
         status_ok = self.corpus("--fail-on-error")
-        self.bad(1, *status_ok, says=["records", "errors"])
+        self.bad(1, *status_ok, says="191 records, 12 failed")
         few = self.corpus("--max-errors", "2", out=str(self.folder / "few"))
         self.bad(1, *few, says="more than the 2 allowed")
 

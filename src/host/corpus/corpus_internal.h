@@ -109,8 +109,9 @@ struct inputs {
 jsc_status inputs_find(const jsc_corpus_options *options, struct inputs *out, jsc_error *error);
 void inputs_free(struct inputs *inputs);
 jsc_status model_fingerprint(const jsc_model *model, char out[33], jsc_error *error);
-/* Writes DIR/manifest.json if there is none; else compares: JSC_E_ARGUMENT names the first field that differs. */
-jsc_status manifest_agree(const jsc_corpus_options *options, const jsc_model *model, const struct inputs *inputs, uint64_t *origin,
+/* Writes DIR/manifest.json if there is none; else compares: JSC_E_ARGUMENT names the first field that differs. With new_only more inputs are
+ * taken up, and inputs ordered as the manifest has them. */
+jsc_status manifest_agree(const jsc_corpus_options *options, const jsc_model *model, struct inputs *inputs, uint64_t *origin,
                           jsc_error *error);
 uint64_t manifest_origin(const json_t *manifest); /* a hash of what it says */
 jsc_status manifest_read(const char *folder, json_t **out, jsc_error *error);

@@ -184,19 +184,71 @@ done:
 
 uint64_t manifest_origin(const json_t *manifest)
 {
-    char *text = json_dumps(manifest, JSON_COMPACT | JSON_SORT_KEYS);
+    json_t *rest = json_copy((json_t *)(uintptr_t)manifest);
+    (void)json_object_del(rest, "inputs"); /* files may be added; a record names its own */
+    char *text = json_dumps(rest, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(rest);
     const uint64_t origin = text != NULL ? XXH3_64bits(text, strlen(text)) : 0;
     free(text); /* allowed: jansson allocated it */
     return origin;
 }
 
-jsc_status manifest_agree(const jsc_corpus_options *options, const jsc_model *model, const struct inputs *inputs, uint64_t *origin,
+static void swap_inputs(struct inputs *in, size_t i, size_t k)
+{
+    char *path = in->paths[i];
+    const uint64_t size = in->sizes[i], hash = in->hashes[i];
+    in->paths[i] = in->paths[k], in->sizes[i] = in->sizes[k], in->hashes[i] = in->hashes[k];
+    in->paths[k] = path, in->sizes[k] = size, in->hashes[k] = hash;
+}
+
+/* The files of the manifest first and in its order, for their chunks are numbered so; new ones behind them. */
+static void order_inputs(const json_t *there, struct inputs *in)
+{
+    const json_t *list = json_object_get(there, "inputs");
+    for (size_t i = 0; i < json_array_size(list) && i < in->n; i++) {
+        const char *path = json_string_value(json_object_get(json_array_get(list, i), "path"));
+        for (size_t k = i; path != NULL && k < in->n; k++)
+            if (strcmp(in->paths[k], path) == 0) {
+                for (; k > i; k--) /* the others keep their order */
+                    swap_inputs(in, k, k - 1);
+                break;
+            }
+    }
+}
+
+/* More files than the manifest has, which are all there: it is written anew. */
+static jsc_status add_inputs(const char *folder, json_t *there, const json_t *now, jsc_error *error)
+{
+    jsc_status status = JSC_OK;
+    const json_t *list = json_object_get(now, "inputs");
+    json_t *known = json_array(), *old = json_object_get(there, "inputs");
+    char *input = NULL;
+    const size_t n = json_array_size(old);
+    if (known == NULL || json_array_size(list) <= n)
+        goto done;
+    for (size_t i = 0; i < n; i++)
+        (void)json_array_append(known, json_array_get(list, i));
+    if (!json_equal(known, old))
+        goto done; /* what differs is told by who compares */
+    TRY(path_join(folder, INPUT_NAME, &input, error));
+    (void)unlink(input); /* how long all files are is not known any more */
+    (void)json_object_set(there, "inputs", json_object_get(now, "inputs"));
+    TRY(json_save(folder, NAME, there, error));
+done:
+    mem_free(input);
+    json_decref(known);
+    return status;
+}
+
+jsc_status manifest_agree(const jsc_corpus_options *options, const jsc_model *model, struct inputs *inputs, uint64_t *origin,
                           jsc_error *error)
 {
     jsc_status status = JSC_OK;
     json_t *now = NULL, *there = NULL;
-    TRY(make(options, model, inputs, &now, error));
     TRY(json_load_from(options->folder, NAME, &there, error));
+    if (options->new_only && there != NULL)
+        order_inputs(there, inputs);
+    TRY(make(options, model, inputs, &now, error));
     if (there == NULL) {
         TRY(save_first(options->folder, now, error));
         TRY(manifest_read(options->folder, &there, error));
@@ -204,6 +256,8 @@ jsc_status manifest_agree(const jsc_corpus_options *options, const jsc_model *mo
     json_t *name = json_object_get(json_object_get(there, "model"), "name"); /* for people: a copy may be called otherwise */
     if (name != NULL)
         (void)json_object_set(json_object_get(now, "model"), "name", name);
+    if (options->new_only && manifest_origin(there) == manifest_origin(now))
+        TRY(add_inputs(options->folder, there, now, error));
     TRY(compare(options->folder, there, now, error));
     *origin = manifest_origin(there);
 done:
