@@ -153,7 +153,6 @@ class Bench(Case):
             self.assertEqual(row["passed_bytes"], (n - 1) * 64 * 2048 // n * 8)  # a double of each token and right-hand side of the others
             self.assertEqual(row["forward_flops"], one["forward_flops"])
             self.assertTrue(1 < row["speed_up_pcie"] <= row["speed_up_nvlink"] < n)
-            self.assertGreater(row["speed_up_nvlink"], cells["replicas", "Llama-3.2-1B", "fisher, adaptive", n]["speed_up_nvlink"])
         self.assertNotIn(("replicas", "Llama-3.1-70B", "fisher, exact", 1), cells)  # no card holds it
         self.assertNotIn(("stages", "Llama-3.1-70B", "fisher, exact", 1), cells)
         for n in 2, 4, 8:

@@ -1,8 +1,6 @@
 /* fake_attribution.c: a small hand-made attribution for tests of reports. */
 #include "support/fake_attribution.h"
 
-#include <criterion/criterion.h>
-#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,13 +109,4 @@ int fake_refuse(void *user, const char *bytes, size_t n)
         return 1;
     *left -= n;
     return 0;
-}
-
-void fake_comma_country(void)
-{
-    static const char *const countries[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "ru_RU.UTF-8"};
-    for (size_t i = 0; i < 3; i++)
-        if (setlocale(LC_ALL, countries[i]) != NULL)
-            return;
-    cr_skip("no locale with a decimal comma is installed");
 }

@@ -34,7 +34,5 @@ jsc_status fake_write_several(const jsc_report_input *input, const char *format,
 
 /* A jsc_write_fn that takes as many bytes as *user (a size_t) says and refuses the rest. */
 int fake_refuse(void *user, const char *bytes, size_t n);
-/* Sets a locale whose numbers have a comma; the test is skipped where none is installed. */
-void fake_comma_country(void);
 
 #endif

@@ -3,6 +3,7 @@
 #include <criterion/new/assert.h>
 
 #include "base_internal.h"
+#include "support/country.h"
 #include "support/fake_attribution.h"
 
 #include <locale.h>
@@ -305,7 +306,7 @@ Test(read_json, what_was_not_finite_is_nan)
 Test(read_json, in_every_country)
 {
     struct fake f;
-    fake_comma_country();
+    comma_country();
     fake_init(&f);
     round_trip(&f.a);
     cr_expect(eq(chr, localeconv()->decimal_point[0], ','));

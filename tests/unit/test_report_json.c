@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include "support/country.h"
 #include "support/fake_attribution.h"
 
 #include <jansson.h>
@@ -187,7 +188,7 @@ Test(report_json, ids_without_a_tokeniser_have_no_text)
 Test(report_json, numbers_have_a_point_in_every_country)
 {
     struct fake f;
-    fake_comma_country();
+    comma_country();
     fake_init(&f);
     json_t *root = write_and_parse(&f.a);
     cr_expect(eq(chr, localeconv()->decimal_point[0], ',')); /* and the caller's locale is as it was */
