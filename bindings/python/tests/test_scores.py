@@ -89,6 +89,7 @@ def test_targets(model):
     assert minus.objective == "contrast" and minus.contrast["text"].tolist() == ["len"]
     pair = model.attribute(TEXT, targets=[5, 6], contrast=[6, 5])
     assert np.allclose(pair.scores[0], pair.scores[1], rtol=1e-5)
+    assert np.allclose(pair.scores[0], model.attribute(TEXT, target=5, contrast=6).scores, rtol=1e-5) and pair.scores.min() > 0
     log = model.attribute(TEXT, target=5, objective="log-probability")
     assert log.objective == "log-probability" and not np.allclose(log.scores, one.scores)
 
@@ -112,9 +113,9 @@ def test_path(model):
 def test_fisher(model):
     exact = model.attribute(TEXT, scope="fisher", exact=True)
     half = model.attribute(TEXT, scope="fisher", rank=3)
+    assert exact.fisher.mode == "exact" and not exact.fisher.asked_adaptive
     assert half.fisher.mode == "rank" and len(half.fisher.eigenvalues) == 3
     assert np.all(half.scores <= exact.scores * (1 + 1e-5))
-    # tr(J^T F J) from the vectors that factor F: sqrt(P_a) (W_a - mean) are not at hand, but F's own trace is linear in cotangents
     assert half.fisher.eigenvalues.sum() <= exact.fisher.trace * (1 + 1e-6)
 
 
