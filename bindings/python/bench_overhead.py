@@ -71,7 +71,7 @@ def main() -> None:
         worst = max(worst, row("  and scores, tokens, predictions", rows["read"], rows["alone"]))
     imports, numpy = import_time("jscopes"), import_time("numpy")
     print(f"import jscopes {imports * 1e3:.0f} ms of processor time, of which numpy {numpy * 1e3:.0f} ms (fastest of 10)")
-    sys.exit(0 if worst < 1000 and imports < 0.2 else 1)
+    sys.exit(0 if worst < 1000 and imports < max(0.2, numpy + 0.08) else 1)  # NumPy alone takes 0.2 s on a machine in full use
 
 
 if __name__ == "__main__":

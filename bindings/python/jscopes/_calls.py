@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ._callbacks import Watch
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 Result = TypeVar("Result")
 GRACE = 0.5  # seconds for which an interrupted call is waited for: mostly it has ended by then, and its memory is free
@@ -23,6 +25,8 @@ def interruptible(watch: Watch, work: Callable[[], Result]) -> Result:
     calls: the threads that OpenMP gives it are kept."""
     if threading.current_thread() is not threading.main_thread():
         return work()
+    from concurrent.futures import wait  # imports logging; not when jscopes is imported
+
     future = _worker().submit(contextvars.copy_context().run, work)
     try:
         wait((future,))
@@ -36,6 +40,8 @@ def interruptible(watch: Watch, work: Callable[[], Result]) -> Result:
 
 def _worker() -> ThreadPoolExecutor:
     global _pool
+    from concurrent.futures import ThreadPoolExecutor
+
     with _lock:
         if _pool is None:
             _pool = ThreadPoolExecutor(1, "jscopes")

@@ -5,7 +5,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,10 @@ _TORCH_TYPES = {"torch.float32": "F32", "torch.bfloat16": "BF16", "torch.float16
 _NUMPY_TYPES = {"float32": "F32", "float16": "F16", "float64": "F64", "bfloat16": "BF16"}
 
 
-def hub_cache() -> Path:
+def hub_cache() -> str:
     """Where huggingface_hub keeps what it downloaded."""
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or Path(home, "hub"))
+    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "huggingface")
+    return os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
 
 
 def is_hub_id(name: str) -> bool:
@@ -29,15 +28,19 @@ def is_hub_id(name: str) -> bool:
     return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None and not name.startswith((".", "/"))
 
 
-def snapshot_of(name: str, revision: str | None = None) -> Path | None:
+def snapshot_of(name: str, revision: str | None = None) -> str | None:
     """The folder of a hub id in the local cache; None: it is not there."""
-    folder = hub_cache() / f"models--{name.replace('/', '--')}"
-    ref = folder / "refs" / (revision or "main")
-    snapshot = folder / "snapshots" / (ref.read_text(encoding="utf-8").strip() if ref.is_file() else revision or "main")
-    return snapshot if (snapshot / "config.json").is_file() else None
+    folder = os.path.join(hub_cache(), f"models--{name.replace('/', '--')}")
+    commit = revision or "main"
+    ref = os.path.join(folder, "refs", commit)
+    if os.path.isfile(ref):
+        with open(ref, encoding="utf-8") as f:
+            commit = f.read().strip()
+    snapshot = os.path.join(folder, "snapshots", commit)
+    return snapshot if os.path.isfile(os.path.join(snapshot, "config.json")) else None
 
 
-def find_snapshot(name: str, revision: str | None = None) -> Path:
+def find_snapshot(name: str, revision: str | None = None) -> str:
     """The same; where it is not there, the error says how to bring it."""
     found = snapshot_of(name, revision)
     if found is None:

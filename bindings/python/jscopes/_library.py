@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from ._api import INIT, ffi
@@ -12,8 +11,8 @@ from ._errors import BY_STATUS, Error, ForkError
 def _open() -> Any:
     """JSC_LIBRARY if it is set, else the library of the wheel, else the system's."""
     named = os.environ.get("JSC_LIBRARY")
-    own = Path(__file__).with_name("libjscopes.so")
-    path = named or (str(own) if own.exists() else "libjscopes.so.0")
+    own = os.path.join(os.path.dirname(__file__), "libjscopes.so")
+    path = named or (own if os.path.exists(own) else "libjscopes.so.0")
     try:
         return ffi.dlopen(path)
     except OSError as cause:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,13 +38,22 @@ class Style:
     def options(self) -> tuple[Any, list[Any]]:
         """The library's structure, and what must stay alive beside it."""
         title = ffi.NULL if self.title is None else ffi.new("char[]", self.title.encode())
-        out = new("jsc_report_options", colour=_colours(self.colour), width=self.width or shutil.get_terminal_size().columns,
+        out = new("jsc_report_options", colour=_colours(self.colour), width=self.width or _columns(),
                   ascii=int(self.ascii), series=int(self.series), difference=int(self.difference), title=title)
         if self.top_k is not None:
             out.top_k = self.top_k
         if self.inches is not None:
             out.inches = self.inches
         return out, [title]
+
+
+def _columns() -> int:
+    """Of the terminal; else what COLUMNS says, else 80."""
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):
+        given = os.environ.get("COLUMNS", "")
+        return int(given) if given.isdecimal() and int(given) > 0 else 80
 
 
 def _colours(wanted: bool | None) -> int:
