@@ -222,6 +222,29 @@ class Corpus(Case):
             self.good(*self.corpus(out=out))
             self.assertEqual(records(out), whole)
 
+    @unittest.skipIf(os.geteuid() != 0, "only root can mount a small file system")
+    def test_a_small_file_system_that_fills_up(self):
+        whole = self.whole()
+        full = 0
+        for kib in (16, 24, 32, 40, 48, 64):
+            place = self.folder / f"disk{kib}"
+            place.mkdir()
+            if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "jscopes-test", str(place)], stderr=subprocess.DEVNULL, check=False).returncode:
+                self.skipTest("mount is not allowed here")
+            try:
+                out = str(place / "out")
+                done = subprocess.run([JSCOPES, *self.corpus("--flush", "0", out=out)], stderr=subprocess.PIPE, env=environment(), check=False)
+                self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1), done.stderr)
+                self.assertIn("No space left on device", done.stderr.decode())
+                full += Path(out).exists()
+                subprocess.run(["mount", "-o", "remount,size=8m", str(place)], check=True)
+                self.good(*self.corpus(out=out))
+                self.assertEqual(records(out), whole, kib)
+                self.good("corpus", "check", out)
+            finally:
+                subprocess.run(["umount", str(place)], check=True)
+        self.assertGreater(full, 0)
+
     def test_errors_are_counted(self):
         status_ok = self.corpus("--fail-on-error")
         self.bad(1, *status_ok, says="191 records, 12 failed")
