@@ -44,6 +44,11 @@ int answering_open(const struct arguments *args, jsc_open_options *options, stru
     return jsc_group_open(args->model, options->device, options, &out->group, &error) == JSC_OK ? EXIT_DONE : fail_library(&error);
 }
 
+const jsc_model *answering_model(const struct answering *who)
+{
+    return who->model != NULL ? who->model : jsc_group_model(who->group, 0);
+}
+
 void answering_close(struct answering *who)
 {
     jsc_group_close(who->group);

@@ -169,6 +169,7 @@ struct answering {
 };
 /* As --device and --join say. */
 int answering_open(const struct arguments *args, jsc_open_options *options, struct answering *out);
+const jsc_model *answering_model(const struct answering *who); /* of a group, the first's */
 void answering_close(struct answering *who);
 
 /* ---- terminal (terminal.c, progress.c, cli_report.c) ------------------------------------------------------------------------------------------ */

@@ -22,7 +22,7 @@ static jsc_status ask(const struct answering *who, const jsc_request *request, j
 static int attribute(const struct arguments *args, const struct answering *who, struct wanted *wanted, const char *format,
                      const jsc_report_options *options)
 {
-    const jsc_model *model = who->model != NULL ? who->model : jsc_group_model(who->group, 0);
+    const jsc_model *model = answering_model(who);
     struct prompt prompt = {NULL, 0, NULL, NULL};
     jsc_attribution *a = NULL;
     jsc_error error;

@@ -149,7 +149,7 @@ static int run_with(const struct arguments *args, struct wanted *wanted, jsc_ope
     jsc_corpus_counts counts = JSC_CORPUS_COUNTS_INIT;
     jsc_error error;
     int status = open_local(args, open, local, &who);
-    const jsc_model *model = who.model != NULL || who.group == NULL ? who.model : jsc_group_model(who.group, 0);
+    const jsc_model *model = answering_model(&who);
     if (status == EXIT_DONE)
         status = wanted_resolve(args, model, wanted);
     progress_clear();

@@ -94,6 +94,21 @@ static jsc_attribution *group_answer(const jsc_group *group, const jsc_request *
     return a;
 }
 
+/* Every question: the group's scores are those of one device, and the same bits again. */
+static void ask_both(const jsc_group *one, const jsc_group *group, const char *name, int chunk)
+{
+    for (int q = 0; q < N_QUESTIONS; q++) {
+        jsc_request r = request_of(&questions[q]);
+        r.chunk = chunk;
+        jsc_attribution *want = group_answer(one, &r), *got = group_answer(group, &r), *again = group_answer(group, &r);
+        char what[96];
+        snprintf(what, sizeof what, "%s on %s", questions[q].name, name);
+        answers_agree(what, got, want, 1e-6);
+        cr_expect(memcmp(got->scores, again->scores, got->n_scores * got->n_tokens * sizeof(double)) == 0, "%s: other bits", what);
+        jsc_attribution_free(want), jsc_attribution_free(got), jsc_attribution_free(again);
+    }
+}
+
 Test(cuda_group, case_54_any_number_of_devices_gives_the_scores_of_one, .timeout = 600)
 {
     static const char *const lists[] = {"cuda:all", "cuda:0,1", "cuda:2,0,1"};
@@ -102,15 +117,7 @@ Test(cuda_group, case_54_any_number_of_devices_gives_the_scores_of_one, .timeout
     for (int i = 0; i < n && i < 3; i++) {
         jsc_group *group = open_group(lists[i]);
         cr_expect(i == 0 ? jsc_group_size(group) >= n : jsc_group_size(group) == i + 1, "%s: %d devices", lists[i], jsc_group_size(group));
-        for (int q = 0; q < N_QUESTIONS; q++) {
-            const jsc_request r = request_of(&questions[q]);
-            jsc_attribution *want = group_answer(one, &r), *got = group_answer(group, &r), *again = group_answer(group, &r);
-            char what[96];
-            snprintf(what, sizeof what, "%s on %s", questions[q].name, lists[i]);
-            answers_agree(what, got, want, 1e-6);
-            cr_expect(memcmp(got->scores, again->scores, got->n_scores * got->n_tokens * sizeof(double)) == 0, "%s: other bits", what);
-            jsc_attribution_free(want), jsc_attribution_free(got), jsc_attribution_free(again);
-        }
+        ask_both(one, group, lists[i], 0);
         cr_expect(said[0] == '\0', "%s", said);
         jsc_group_close(group);
     }
@@ -131,16 +138,7 @@ Test(cuda_group, blocks_over_several_devices_give_the_scores_of_one, .timeout = 
     for (int i = 0; i < (n > 3 ? 3 : 2); i++) {
         jsc_group *group = open_group(lists[i]);
         cr_expect(jsc_group_size(group) == (i < 2 ? 1 : 2), "%s: %d members", lists[i], jsc_group_size(group));
-        for (int q = 0; q < N_QUESTIONS; q++) {
-            jsc_request r = request_of(&questions[q]);
-            r.chunk = 5;
-            jsc_attribution *want = group_answer(one, &r), *got = group_answer(group, &r), *again = group_answer(group, &r);
-            char what[96];
-            snprintf(what, sizeof what, "%s on %s", questions[q].name, lists[i]);
-            answers_agree(what, got, want, 1e-6);
-            cr_expect(memcmp(got->scores, again->scores, got->n_scores * got->n_tokens * sizeof(double)) == 0, "%s: other bits", what);
-            jsc_attribution_free(want), jsc_attribution_free(got), jsc_attribution_free(again);
-        }
+        ask_both(one, group, lists[i], 5);
         jsc_group_close(group);
     }
     jsc_group_close(one);

@@ -157,6 +157,7 @@ enum env_variable {
     ENV_COUNT
 };
 const char *env_get(enum env_variable variable); /* NULL if unset or empty */
+int64_t env_number(enum env_variable variable, int64_t most); /* -1 if unset or empty; -2 if no whole number from 0 to most */
 const char *env_name(enum env_variable variable);
 const char *env_help(enum env_variable variable);
 

@@ -47,6 +47,16 @@ const char *env_get(enum env_variable variable)
     return value != NULL && value[0] != '\0' ? value : NULL;
 }
 
+int64_t env_number(enum env_variable variable, int64_t most)
+{
+    const char *text = env_get(variable);
+    char *end = NULL;
+    if (text == NULL)
+        return -1;
+    const long long value = strtoll(text, &end, 10);
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && value <= most ? value : -2;
+}
+
 const char *env_name(enum env_variable variable)
 {
     return variables[variable].name;

@@ -42,15 +42,10 @@ static jsc_status refuse(jsc_error *error, const char *what)
     return JSC_E_ARGUMENT;
 }
 
-/* -1: the variable is not there; -2: it holds no number. */
+/* As env_number. */
 static int number(enum env_variable variable)
 {
-    const char *text = env_get(variable);
-    char *end = NULL;
-    if (text == NULL)
-        return -1;
-    const long value = strtol(text, &end, 10);
-    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && value <= 1000000 ? (int)value : -2;
+    return (int)env_number(variable, 1000000);
 }
 
 /* *there: this launcher started the process. */

@@ -2,17 +2,11 @@
 #include "corpus_internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
-/* -1: not there; -2: no number. */
+/* As env_number. */
 static int64_t number(enum env_variable variable)
 {
-    const char *text = env_get(variable);
-    char *end = NULL;
-    if (text == NULL)
-        return -1;
-    const long long value = strtoll(text, &end, 10);
-    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && value <= 1000000000 ? value : -2;
+    return env_number(variable, 1000000000);
 }
 
 struct place {

@@ -262,8 +262,9 @@ static void log_warnings(const jsc_model *m, const jsc_open_options *options)
     options->log(options->log_user, 1, line);
 }
 
-/* What follows once the checkpoint's files or tensors are known: sizes, tokeniser, device, weights. */
-static jsc_status open_checkpoint(jsc_model *m, const struct model_files *files, const jsc_open_options *options, jsc_error *error)
+/* What follows once the checkpoint's files or tensors are known: sizes, tokeniser, device, weights. start: of the whole opening. */
+static jsc_status open_checkpoint(jsc_model *m, const struct model_files *files, const jsc_open_options *options, double start,
+                                  jsc_error *error)
 {
     jsc_status status = JSC_OK;
     struct load_progress progress = {options->progress, options->progress_user, 0, 1};
@@ -279,6 +280,8 @@ static jsc_status open_checkpoint(jsc_model *m, const struct model_files *files,
     TRY(collect_warnings(m, error));
     for (const jsc_model *stage = m; stage != NULL; stage = stage->below)
         TRY(stage->ops->sync(stage->load_stream, error));
+    m->load_seconds = clock_seconds() - start;
+    log_warnings(m, options);
 done:
     return status;
 }
@@ -301,9 +304,7 @@ jsc_status jsc_model_open(const char *path, const jsc_open_options *given, jsc_m
     TRY(mem_new(&m, 1, error));
     TRY(mem_strdup(&m->path, found, error));
     TRY(model_files_open(m, &files, error));
-    TRY(open_checkpoint(m, &files, options, error));
-    m->load_seconds = clock_seconds() - start;
-    log_warnings(m, options);
+    TRY(open_checkpoint(m, &files, options, start, error));
     *out = m, m = NULL;
 done:
     model_files_free(&files);
@@ -327,9 +328,7 @@ jsc_status jsc_model_open_tensors(const char *name, const char *config_json, con
     TRY(mem_new(&m, 1, error));
     TRY(mem_strdup(&m->path, name, error));
     TRY(model_files_from_memory(m, config_json, tensors, n, &files, error));
-    TRY(open_checkpoint(m, &files, options, error));
-    m->load_seconds = clock_seconds() - start;
-    log_warnings(m, options);
+    TRY(open_checkpoint(m, &files, options, start, error));
     *out = m, m = NULL;
 done:
     model_files_free(&files);
